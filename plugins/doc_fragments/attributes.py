@@ -1,0 +1,26 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This doc fragment is for the collection's own use.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Attributes that the modules describe in the same words."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return the changed status without changing the host.
+  diff_mode:
+    description: Returns what was changed, or in C(check_mode) would be changed, when in diff mode.
+  idempotent:
+    description: A second run with the same options changes nothing and says so.
+  platform:
+    description: Operating systems that the module supports.
+    platforms: macOS
+    support: full
+"""

@@ -1,0 +1,52 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""The only place that knows both AnsibleModule and the collection's errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What an area hands back to its module.
+
+    changed: whether something was, or in check mode would be, changed.
+    result: the module's return values.
+    before, after: texts for `--diff`, made from the plan and free of secrets; None for no diff.
+    """
+
+    changed: bool
+    result: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    before: str | None = None
+    after: str | None = None
+    header: str = ""
+    warnings: list[str] = dataclasses.field(default_factory=list)
+
+
+def run_module(module: AnsibleModule, execute: t.Callable[[dict[str, t.Any], bool], Outcome]) -> t.NoReturn:
+    """Call `execute(params, check_mode)` and leave through exit_json or fail_json."""
+    try:
+        outcome = execute(dict(module.params), bool(module.check_mode))
+    except LinuxBuilderError as exc:
+        module.fail_json(msg=exc.message, **exc.details)
+    for warning in outcome.warnings:
+        module.warn(warning)
+    result = dict(outcome.result, changed=outcome.changed)
+    if module._diff and outcome.before is not None and outcome.after is not None:
+        result["diff"] = {
+            "before": outcome.before,
+            "after": outcome.after,
+            "before_header": outcome.header,
+            "after_header": outcome.header,
+        }
+    module.exit_json(**result)
