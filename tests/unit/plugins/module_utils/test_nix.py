@@ -1,0 +1,101 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The `nix` command object, against recorded output."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
+
+
+class FakeRunner(Runner):
+    """Answers each call from a list and keeps what was asked."""
+
+    def __init__(self, *answers: tuple[int, str, str]) -> None:
+        super().__init__()
+        self.answers = list(answers)
+        self.calls: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(self, argv: t.Sequence[str], **kwargs: t.Any) -> Completed:
+        self.started += 1
+        self.calls.append((list(argv), dict(kwargs.get("env") or {})))
+        return Completed(tuple(argv), *self.answers.pop(0))
+
+
+@pytest.mark.parametrize(
+    ("line", "variant", "numbers"),
+    [
+        ("nix (Nix) 2.34.8", "upstream", (2, 34, 8)),
+        ("nix-store (Nix) 2.26.3", "upstream", (2, 26, 3)),
+        ("nix (Determinate Nix 3.11.3) 2.31.2", "determinate", (2, 31, 2)),
+        ("nix (Determinate Nix 3.4.1) 2.28.2", "determinate", (2, 28, 2)),
+        ("nix (Lix, like Nix) 2.92.0-dev-pre20250117-0d14c2b\nSystem type: aarch64-darwin", "lix", (2, 92, 0)),
+        ("nix (Nix) 2.16.0pre20230512_916da45", "upstream", (2, 16, 0)),
+        ("nix (Nix) 2.4", "upstream", (2, 4, 0)),
+    ],
+)
+def test_first_line_of_version_names_variant_and_number(line: str, variant: str, numbers: tuple[int, int, int]) -> None:
+    version = _nix.parse_version(line)
+    assert (version.variant, version.numbers) == (variant, numbers)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "error: syntax error", "nix 2.3"])
+def test_anything_else_is_an_error_not_a_guess(text: str) -> None:
+    with pytest.raises(CommandError, match="no version of Nix"):
+        _nix.parse_version(text)
+
+
+def test_version_is_asked_once_and_with_an_empty_configuration() -> None:
+    runner = FakeRunner((0, "nix (Nix) 2.26.3\n", ""))
+    nix = _nix.Nix(runner, "/bin/nix")
+    assert nix.version() == nix.version()
+    assert runner.calls == [(["/bin/nix", "--version"], {"NIX_CONF_DIR": _nix.EMPTY_CONF_DIR, "NIX_USER_CONF_FILES": ""})]
+
+
+def test_settings_carry_value_default_and_aliases() -> None:
+    table = {"max-jobs": {"aliases": ["build-max-jobs"], "defaultValue": 1, "value": 7}}
+    nix = _nix.Nix(FakeRunner((0, json.dumps(table), "warning: deprecated")), "/bin/nix")
+    assert nix.settings("/x") == {"max-jobs": _nix.Setting("max-jobs", 7, 1, ("build-max-jobs",))}
+
+
+def test_unreadable_configuration_carries_the_words_of_nix() -> None:
+    nix = _nix.Nix(FakeRunner((1, "", "warning: w\nerror: illegal configuration line 'x' in 'y'\n")), "/bin/nix")
+    with pytest.raises(CommandError, match="error: illegal configuration line 'x' in 'y'$"):
+        nix.effective()
+
+
+def test_crash_is_named_by_its_signal() -> None:
+    assert _nix.complaint(Completed(("nix",), -11, "", "")) == "ended by signal 11"
+
+
+@pytest.mark.parametrize(
+    ("version", "answer", "expected"),
+    [
+        ("2.34.8", '{"trusted":true,"url":"ssh-ng://b","version":"2.34.8"}', _nix.Ping(True, "2.34.8", True, "")),
+        ("2.26.3", '{"trusted":1,"url":"ssh-ng://","version":"2.34.8"}', _nix.Ping(True, "2.34.8", True, "")),
+        ("2.26.3", '{"trusted":0,"url":"ssh-ng://","version":"2.34.8"}', _nix.Ping(True, "2.34.8", False, "")),
+        ("2.26.3", '{"url":"ssh://b"}', _nix.Ping(True, None, None, "")),
+        ("2.8.0", "", _nix.Ping(True, None, None, "")),
+    ],
+)
+def test_answer_of_a_store_is_read_in_every_version(version: str, answer: str, expected: _nix.Ping) -> None:
+    runner = FakeRunner((0, f"nix (Nix) {version}\n", ""), (0, answer, ""))
+    assert _nix.Nix(runner, "/bin/nix").store_ping("ssh-ng://b", 5) == expected
+    assert ("--json" in runner.calls[1][0]) == (version != "2.8.0")
+
+
+def test_failed_ping_goes_by_the_exit_status() -> None:
+    runner = FakeRunner((0, "nix (Nix) 2.34.8\n", ""), (1, '{"url":"ssh-ng://b"}', "Host key verification failed.\n"))
+    assert _nix.Nix(runner, "/bin/nix").store_ping("ssh-ng://b", 5) == _nix.Ping(False, None, None, "Host key verification failed.")
+
+
+def test_client_side_settings_are_not_the_daemons() -> None:
+    assert _nix.daemon_settings({"bash-prompt": "x", "max-jobs": 3}) == {"max-jobs": 3}
