@@ -1,0 +1,211 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""What a Mac is, read once and with few processes; works without Nix and without a builder.
+
+Processes: sysctl, nix --version, nix show-config, launchctl print (daemon), launchctl print (builder), lsof.
+A ps comes on top only where a listener's parent is not the builder's job, a launchctl print where the
+property list of another collection's builder is found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _mac
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_nix import Layout, read_nix
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_port import Listener, family, listeners
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
+
+# Jobs of other tools that run a Linux builder, and whose they are.
+OTHER_BUILDERS = {
+    "org.nixos.linux-builder": "nix-darwin (nix.linux-builder)",
+    "org.nixos.nixos-vm-based-linux-builder": "Determinate's nix-darwin module",
+}
+DAEMONS = "/Library/LaunchDaemons"
+_MIB = 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """Where to look: the builder's launchd label, profile and directory, the address and port it shall listen on."""
+
+    label: str = "org.nixmac.linux-builder"
+    profile: str = "/nix/var/nix/profiles/linux-builder"
+    working_directory: str = "/var/lib/linux-builder"
+    host_address: str = "127.0.0.1"
+    port: int = 31022
+    uri: str = "ssh-ng://builder@linux-builder"
+    machines: str = "/etc/nix/machines"
+
+
+class Host:
+    """The Mac: programs through `runner`, files below `root` (another root only in tests)."""
+
+    def __init__(self, runner: Runner | None = None, root: str = "/") -> None:
+        self.runner = runner or Runner()
+        self.root = root
+        self.launchctl = Launchctl(self.runner)
+
+    def path(self, absolute: str) -> str:
+        """Where the file `absolute` of the Mac lies."""
+        return absolute if self.root == "/" else os.path.join(self.root, absolute.lstrip("/"))
+
+    def service(self, label: str) -> tuple[Service | None, str]:
+        """(the loaded system job or None, launchctl's words if it could not say)."""
+        try:
+            return self.launchctl.print_service(f"system/{label}"), ""
+        except CommandError as exc:
+            return None, exc.message
+
+
+def read(question: Question, host: Host | None = None) -> dict[str, t.Any]:
+    """The `info` dict of builder_info. Reads only; raises no LinuxBuilderError for a Mac that lacks something."""
+    host = host or Host()
+    mac = _mac.read(host.runner, host.root)
+    nix = read_nix(host.runner, Layout.of(host.root))
+    job, job_error = host.service(question.label)
+    return {
+        "root": os.geteuid() == 0,
+        "macos": {"version": mac.version, "build": mac.build},
+        "architecture": mac.architecture,
+        "system": mac.linux_system,
+        "cores": mac.cores,
+        "memory_mib": mac.memory_mib,
+        "free_disk_mib": _mac.free_disk_mib(host.path(question.working_directory)),
+        "virtualization": mac.virtualization,
+        "nix": nix.facts,
+        "nix_conf": nix.conf,
+        "daemon": _daemon(host, nix.daemon_label),
+        "port": _port(question, host, job),
+        "builder": _builder(question, host, job, job_error),
+        "other_builders": _others(host, question),
+    }
+
+
+def defaults(info: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What the roles use where the user names nothing; `max_jobs` is the builder's cores."""
+    cores = _mac.default_cores(int(info["cores"]))
+    return {
+        "system": info["system"] or "",
+        "cores": cores,
+        "memory_mib": _mac.default_memory_mib(int(info["memory_mib"])),
+        "max_jobs": cores,
+    }
+
+
+def _daemon(host: Host, label: str | None) -> dict[str, t.Any]:
+    if label is None:
+        return {"label": None, "loaded": False, "pid": None, "state": None}
+    service, error = host.service(label)
+    facts: dict[str, t.Any] = {"label": label, "loaded": service is not None, "pid": None, "state": None}
+    if service is not None:
+        facts.update(pid=service.pid, state=service.state)
+    if error:
+        facts["error"] = error
+    return facts
+
+
+def _builder(question: Question, host: Host, job: Service | None, error: str) -> dict[str, t.Any]:
+    generation, store_path = _profile(host, question.profile)
+    directory = host.path(question.working_directory)
+    facts: dict[str, t.Any] = {
+        "label": question.label,
+        "loaded": job is not None,
+        "state": job.state if job else None,
+        "pid": job.pid if job else None,
+        "runs": job.runs if job else None,
+        "last_exit_code": job.last_exit_code if job else None,
+        "store_path": store_path,
+        "generation": generation,
+        "working_directory": {"path": question.working_directory, "kind": _kind(directory)},
+        "disk_used_mib": _allocated_mib(os.path.join(directory, "nixos.qcow2")),
+        "registered": _registered(host.path(question.machines), question.uri),
+    }
+    if error:
+        facts["error"] = error
+    return facts
+
+
+def _profile(host: Host, profile: str) -> tuple[int | None, str | None]:
+    """(generation, store path) of a Nix profile, which is a link to `<name>-<generation>-link`, a link to the store."""
+    try:
+        link = os.readlink(host.path(profile))
+        generation = link.rsplit("-", 2)[1] if link.endswith("-link") else ""
+        target = os.readlink(os.path.join(os.path.dirname(host.path(profile)), link))
+    except (OSError, IndexError):
+        return None, None
+    return (int(generation) if generation.isdecimal() else None), target
+
+
+def _kind(path: str) -> str:
+    """`directory`, `absent`, or what else lies there. A link counts as what it leads to."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "dangling link" if os.path.islink(path) else "absent"
+    except OSError as exc:
+        return f"unreadable ({exc.strerror})"
+    return "directory" if stat.S_ISDIR(mode) else "file"
+
+
+def _allocated_mib(path: str) -> int:
+    """MiB that a (sparse) file takes up on disk; 0 when there is none."""
+    try:
+        return os.stat(path).st_blocks * 512 // _MIB
+    except OSError:
+        return 0
+
+
+def _registered(path: str, uri: str) -> bool:
+    """Whether the machines file has an entry for `uri`."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            text = stream.read(1024 * 1024)
+    except OSError:
+        return False
+    entries = (entry.split() for line in text.splitlines() for entry in line.split("#", 1)[0].split(";"))
+    return any(fields and fields[0] == uri for fields in entries)
+
+
+def _others(host: Host, question: Question) -> list[dict[str, t.Any]]:
+    """Builders of other tools whose property list is there, with their state."""
+    found = []
+    for label, owner in OTHER_BUILDERS.items():
+        if label == question.label or not os.path.lexists(host.path(f"{DAEMONS}/{label}.plist")):
+            continue
+        service, _error = host.service(label)
+        facts = {"label": label, "owner": owner, "loaded": service is not None, "pid": service.pid if service else None}
+        found.append(facts)
+    return found
+
+
+def _port(question: Question, host: Host, job: Service | None) -> dict[str, t.Any]:
+    """Who listens where the builder shall listen; `ours` only if all of them belong to the builder's job."""
+    found, error = listeners(host.runner, question.port)
+    rivals = [listener for listener in found if listener.collides(question.host_address)]
+    mine = family(host.runner, rivals, job.pid if job else None)
+    strangers = [listener for listener in rivals if listener.pid not in mine]
+    shown = strangers or rivals
+    first: Listener | None = shown[0] if shown else None
+    facts: dict[str, t.Any] = {
+        "number": question.port,
+        "address": question.host_address,
+        "listening": bool(rivals),
+        "pid": first.pid if first else None,
+        "command": first.command if first else None,
+        "user": first.user if first else None,
+        "ours": bool(rivals) and not strangers,
+    }
+    if error:
+        facts["error"] = error
+    return facts

@@ -1,0 +1,226 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: builder_info
+short_description: Read what a Mac is and whether it can have a Nix Linux builder
+version_added: 0.1.0
+author:
+  - The nixmac authors (@nixmac)
+description:
+  - Reads macOS, hardware, Nix, the Nix daemon, the port and the builder once, with at most six processes on a usual Mac.
+  - Works on a Mac without Nix and without a builder, and never changes anything.
+  - Names every reason that stops this host in RV(problems), each with its fix. It fails for none of them.
+extends_documentation_fragment:
+  - nixmac.linux_builder.attributes
+attributes:
+  check_mode:
+    support: full
+    details: It only reads.
+  diff_mode:
+    support: none
+    details: It only reads.
+  idempotent:
+    support: full
+  platform:
+    support: full
+options:
+  label:
+    description: Label of the builder's launchd job.
+    type: str
+    default: org.nixmac.linux-builder
+  host_address:
+    description: Address on the Mac where the builder listens or shall listen.
+    type: str
+    default: 127.0.0.1
+  port:
+    description: TCP port on the Mac where the builder listens or shall listen.
+    type: int
+    default: 31022
+  working_directory:
+    description: Directory of the VM's disk. The free space is that of its file system.
+    type: path
+    default: /var/lib/linux-builder
+  profile:
+    description: Nix profile that holds the builder.
+    type: path
+    default: /nix/var/nix/profiles/linux-builder
+  package:
+    description: Flake reference or store path of the wanted builder. Only handed back in RV(info.builder).
+    type: str
+  alias:
+    description: Host name of the builder in its store URI. Used where O(uri) is not given.
+    type: str
+    default: linux-builder
+  uri:
+    description:
+      - Store URI of the builder, to see whether /etc/nix/machines has an entry for it.
+      - Where omitted it is C(ssh-ng://builder@) and O(alias).
+    type: str
+  disk_mib:
+    description: Wanted size of the VM's disk in MiB. What an existing disk already takes up is not asked for again.
+    type: int
+    default: 20480
+  reserve_mib:
+    description: Space in MiB that shall stay free beside the VM's disk, for the builder's programs in the Nix store.
+    type: int
+    default: 4096
+  minimum_macos:
+    description:
+      - Oldest macOS that the wanted builder runs on.
+      - QEMU 9.2 and later, and so the default package of this collection, needs macOS 13.
+        Older pins run on 12.4.
+    type: str
+    default: "13.0"
+notes:
+  - Run it as root. Without, not every listener on a port can be seen, and RV(problems) says so.
+"""
+
+EXAMPLES = r"""
+- name: Read this Mac
+  nixmac.linux_builder.builder_info:
+  become: true
+  register: mac
+
+- name: Stop where it cannot have the builder
+  ansible.builtin.assert:
+    that: mac.problems | length == 0
+    fail_msg: "{{ mac.problems | map(attribute='message') | join(' ') }}"
+"""
+
+RETURN = r"""
+info:
+  description: What was read.
+  returned: always
+  type: dict
+  contains:
+    root:
+      description: Whether the module ran as root.
+      type: bool
+    macos:
+      description: C(version) and C(build) of macOS; empty strings where the host is no Mac.
+      type: dict
+      sample: {"version": "15.5", "build": "24F74"}
+    architecture:
+      description: V(arm64) or V(x86_64), of the chip, even where Python runs under Rosetta.
+      type: str
+    system:
+      description: Nix system that a builder on this Mac builds for, null where there is none.
+      type: str
+      sample: aarch64-linux
+    cores:
+      description: Logical processors.
+      type: int
+    memory_mib:
+      description: Memory in MiB.
+      type: int
+    free_disk_mib:
+      description: Free space in MiB on the file system of O(working_directory).
+      type: int
+    virtualization:
+      description: Whether the hypervisor can be used; null where the kernel does not say.
+      type: bool
+    nix:
+      description:
+        - C(path), C(version), C(variant) (V(upstream), V(determinate), V(lix)), C(managed_by), C(settings) that
+          concern delegation, and C(error) with Nix' own words where it does not work.
+        - C(path) is null where there is no Nix.
+      type: dict
+    nix_conf:
+      description: C(path) where settings may be written, C(managed_by), C(writable), and the C(reason) where not.
+      type: dict
+    daemon:
+      description: C(label), C(loaded), C(state) and C(pid) of the Nix daemon.
+      type: dict
+    port:
+      description:
+        - C(listening), and C(pid), C(command) and C(user) of the process that has the port.
+        - C(ours) tells whether it belongs to the builder's launchd job.
+      type: dict
+    builder:
+      description:
+        - C(label), C(loaded), C(state), C(pid), C(runs) and C(last_exit_code) of the launchd job,
+          C(store_path) and C(generation) of the profile, C(working_directory), C(disk_used_mib),
+          C(package) as it was given, and whether the machines file has an entry for it (C(registered)).
+      type: dict
+    other_builders:
+      description: Linux builders of other tools on this Mac, each with C(label), C(owner), C(loaded) and C(pid).
+      type: list
+      elements: dict
+defaults:
+  description: What the roles use where nothing is asked for - half the cores, a quarter of the memory, as many jobs as cores.
+  returned: always
+  type: dict
+  sample: {"system": "aarch64-linux", "cores": 4, "memory_mib": 4096, "max_jobs": 4}
+problems:
+  description: Every reason that stops this host, each with a fixed C(code) and a C(message) that names the fix.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - code: port_taken
+      message: "Port 31022 on 127.0.0.1 is taken by ssh (pid 812, user root). Stop it (sudo kill 812), or ..."
+processes:
+  description: How many processes the module started.
+  returned: always
+  type: int
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _info, _preflight
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
+
+
+def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
+    """Read the Mac and judge it; check mode is no different."""
+    question = _info.Question(
+        label=params["label"],
+        profile=params["profile"],
+        working_directory=params["working_directory"],
+        host_address=params["host_address"],
+        port=params["port"],
+        uri=params["uri"] or f"ssh-ng://builder@{params['alias']}",
+    )
+    host = _info.Host()
+    info = _info.read(question, host)
+    info["builder"]["package"] = params["package"]
+    wanted = _preflight.Wanted(params["minimum_macos"], params["disk_mib"], params["reserve_mib"])
+    result = {
+        "info": info,
+        "defaults": _info.defaults(info),
+        "problems": [problem.as_dict() for problem in _preflight.problems(info, wanted)],
+        "processes": host.runner.started,
+    }
+    return Outcome(changed=False, result=result, warnings=_preflight.warnings(info))
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "label": {"type": "str", "default": "org.nixmac.linux-builder"},
+            "host_address": {"type": "str", "default": "127.0.0.1"},
+            "port": {"type": "int", "default": 31022},
+            "working_directory": {"type": "path", "default": "/var/lib/linux-builder"},
+            "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
+            "package": {"type": "str"},
+            "alias": {"type": "str", "default": "linux-builder"},
+            "uri": {"type": "str"},
+            "disk_mib": {"type": "int", "default": 20480},
+            "reserve_mib": {"type": "int", "default": 4096},
+            "minimum_macos": {"type": "str", "default": "13.0"},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, execute)
+
+
+if __name__ == "__main__":
+    main()
