@@ -8,6 +8,8 @@
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
+# A venv is made from a Python of the system, never from the one of an older venv.
+PATH=${PATH#"$VENV/bin:"}
 
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then

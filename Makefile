@@ -1,0 +1,43 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+.DEFAULT_GOAL := help
+.PHONY: help test test-full lint units sanity demo demo-down lock clean
+SHELL := /bin/bash
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## two Mac stand-ins, site.yml over SSH, a Linux build from a real VM on each, a second run with 0 changes
+	@tests/tools/setup.sh
+	@tests/lab/demo.sh
+
+demo-down: ## remove all that the demo made
+	@tests/lab/demo-down.sh
+
+test: ## lint, sanity, units, and the whole thing end to end on a stand-in (at most 25 minutes on 2 cores)
+	@tests/tools/test.sh
+
+test-full: ## make test, and then what takes too long for it
+	@tests/tools/test.sh --full
+
+lint: ## only the checks that start nothing
+	@tests/tools/setup.sh
+	@tests/tools/lint.sh
+
+sanity: ## only ansible-test sanity
+	@tests/tools/setup.sh
+	@tests/tools/copy.sh
+	@tests/tools/ansible_test.sh sanity --venv
+
+units: ## only the unit tests, on every Python here from 3.9 on
+	@tests/tools/setup.sh
+	@tests/tools/copy.sh
+	@tests/tools/ansible_test.sh units --venv
+
+lock: ## write tests/requirements.txt anew from tests/requirements.in
+	@tests/tools/lock.sh
+
+clean: ## remove what tests and tools left behind (.cache, the lab's image included)
+	@tests/tools/clean.sh

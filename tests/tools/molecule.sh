@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# molecule.sh [ARGUMENT...]: runs molecule (default: `test`, the scenario default) on the built artifact, not the checkout.
+set -euo pipefail
+# shellcheck source=common.sh
+. "$(dirname -- "$0")/common.sh"
+
+[ -n "${MOLECULE_NO_BUILD:-}" ] || "$ROOT/tests/tools/build.sh"
+export ANSIBLE_HOME="$CACHE/ansible-home" ANSIBLE_COLLECTIONS_PATH="$INSTALLED"
+# molecule's own state, and the directory of control sockets: short enough for a Unix socket's 108 bytes.
+export MOLECULE_EPHEMERAL_DIRECTORY="$CACHE/molecule/state"
+ANSIBLE_SSH_CONTROL_PATH_DIR=$(mktemp -d /tmp/nixmac.XXXXXX)
+export ANSIBLE_SSH_CONTROL_PATH_DIR
+trap 'rm -rf "$ANSIBLE_SSH_CONTROL_PATH_DIR"' EXIT
+export LINUX_BUILDER_ROOT="$ROOT"
+[ $# -gt 0 ] || set -- test
+cd "$ROOT"
+molecule --no-ansi "$@"

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# test.sh [--full]: what `make test` and `make test-full` run. One line per stage; a failing stage shows its log.
+# The last line is "N passed, N failed, N skipped" over all of pytest's tests and all other stages.
+set -euo pipefail
+# shellcheck source=common.sh
+. "$(dirname -- "$0")/common.sh"
+cd "$ROOT"
+rm -rf "$LOGS"
+
+finish() {
+    local status=$?
+    # A stage that is still at it in the background has no reader any more.
+    if [ -n "${lab_pid:-}" ] && kill -0 "$lab_pid" 2>/dev/null; then kill "$lab_pid" || true; fi
+    say "${BOLD}$SECONDS s in all.${PLAIN}"
+    python3 tests/tools/summary.py "$LOGS" --stages-passed "$STAGES_OK" --stages-failed "$STAGES_FAILED" || status=1
+    exit "$status"
+}
+trap finish EXIT
+
+ansible_test() {
+    # No `set -e` inside a stage: it is called where a failure is handled.
+    tests/tools/copy.sh && tests/tools/ansible_test.sh "$@"
+}
+
+stage 'Tools and Python environment' tests/tools/setup.sh
+
+# The lab takes minutes when its cache is empty, mostly waiting for packages; meanwhile there is enough else to do.
+mkdir -p "$LOGS"
+(tests/lab/lab deps && tests/lab/lab build) >"$LOGS/lab-build.txt" 2>&1 </dev/null &
+lab_pid=$!
+lab_ready() {
+    local status=0
+    wait "$lab_pid" || status=$?
+    cat "$LOGS/lab-build.txt"
+    return "$status"
+}
+
+status=0
+stage 'Lint' tests/tools/lint.sh || status=1
+stage 'Sanity (ansible-test)' ansible_test sanity --venv --color no || status=1
+stage 'Units (ansible-test, every Python here from 3.9 on)' ansible_test units --venv --color no || status=1
+if stage 'Lab: stand-in image and guest' lab_ready; then
+    stage 'Units and real programs on Python 3.9 (stand-in)' tests/lab/lab pytest || status=1
+    stage 'Molecule: converge, idempotence, verify, teardown' tests/tools/molecule.sh || status=1
+    if [ "${1:-}" = --full ]; then
+        stage 'Demo: two stand-ins, two runs' make --no-print-directory demo || status=1
+        stage 'Demo: everything removed' make --no-print-directory demo-down || status=1
+    fi
+else
+    status=1
+fi
+exit "$status"
