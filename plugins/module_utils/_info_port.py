@@ -85,14 +85,15 @@ def family(runner: Runner, found: t.Sequence[Listener], job: int | None) -> froz
     if all(listener.pid in near for listener in found):
         return frozenset(near)
     try:
-        parents = parse_parents(runner.run([PS, "-axo", "pid=,ppid="], timeout=30).stdout)
+        # One -o each: BSD's ps takes everything behind the first `=` for the text of that header.
+        parents = parse_parents(runner.run([PS, "-ax", "-o", "pid=", "-o", "ppid="], timeout=30).stdout)
     except CommandError:
         return frozenset(near)
     return frozenset(listener.pid for listener in found if listener.pid in near or descends(listener.pid, job, parents))
 
 
 def parse_parents(text: str) -> dict[int, int]:
-    """Read `ps -axo pid=,ppid=`: pid -> parent's pid."""
+    """Read pid and parent from ps(1): pid -> parent's pid."""
     pairs = (line.split() for line in text.splitlines())
     return {int(pair[0]): int(pair[1]) for pair in pairs if len(pair) == 2 and all(word.isdecimal() for word in pair)}
 

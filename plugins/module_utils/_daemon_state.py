@@ -1,0 +1,151 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""Whether the running Nix daemon has read the configuration that is on disk: facts, record, decision."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import CLIENT_SETTINGS, Setting
+
+# ps tells whole seconds, and the file system and launchd do not look at the same clock in the same instant.
+_MARGIN = 1.0
+# Two readings of one process' start may differ by rounding.
+_SAME = 2.0
+# Only the client fetches with these, and they are secret: they get into no record.
+_SECRET = frozenset(("access-tokens",))
+_FORMAT = 1
+_INCLUDE_LIMIT = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What one process of the daemon started with. started: seconds since 1970. settings: name -> digest of its value."""
+
+    label: str
+    pid: int
+    started: float
+    settings: t.Mapping[str, str]
+
+    def describes(self, label: str, pid: int | None, started: float | None) -> bool:
+        """Whether it is about this very process."""
+        return self.label == label and self.pid == pid and started is not None and abs(self.started - started) <= _SAME
+
+    def dump(self) -> bytes:
+        """As the JSON file that `parse_record` reads."""
+        data = {"format": _FORMAT, **dataclasses.asdict(self)}
+        return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """The decision's ground. pid, started: of the running process, None for none. files: path -> time of its last change."""
+
+    label: str
+    pid: int | None
+    started: float | None
+    settings: t.Mapping[str, str]
+    files: t.Mapping[str, float]
+    record: Record | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """Whether the daemon has to be restarted, and why or why not, in a sentence without a full stop."""
+
+    required: bool
+    reason: str
+
+
+def decide(facts: Facts) -> Decision:
+    """The plan, from the facts alone."""
+    if facts.pid is None or facts.started is None:
+        return Decision(False, "the daemon does not run now and reads its configuration when it starts")
+    if facts.record is not None and facts.record.describes(facts.label, facts.pid, facts.started):
+        names = sorted(
+            name
+            for name in {*facts.record.settings, *facts.settings}
+            if facts.record.settings.get(name) != facts.settings.get(name)
+        )
+        if names:
+            return Decision(True, f"settings changed since the daemon started: {', '.join(names)}")
+        return Decision(False, "the daemon started with the settings that are in force")
+    started = facts.started
+    newer = sorted(path for path, changed in facts.files.items() if changed >= started - _MARGIN)
+    if newer:
+        return Decision(True, f"changed since the daemon started: {', '.join(newer)}")
+    return Decision(False, "no configuration file changed since the daemon started")
+
+
+def digests(settings: t.Mapping[str, Setting]) -> dict[str, str]:
+    """A digest for each setting that the daemon looks at and that differs from its default.
+
+    Defaults are left out, so that an update of Nix alone, which brings new ones, is no change.
+    """
+    return {
+        name: hashlib.sha256(json.dumps(setting.value, sort_keys=True).encode()).hexdigest()[:16]
+        for name, setting in settings.items()
+        if setting.value != setting.default and name not in CLIENT_SETTINGS and name not in _SECRET
+    }
+
+
+def parse_record(content: bytes | None) -> Record | None:
+    """Read a record; None for none, or for anything that is not exactly one: then the files' times decide."""
+    try:
+        data = json.loads(content or b"null")
+        if data["format"] != _FORMAT:
+            return None
+        settings = {str(name): str(value) for name, value in data["settings"].items()}
+        return Record(str(data["label"]), int(data["pid"]), float(data["started"]), settings)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def changed_at(path: str) -> float:
+    """When a file, or the link that it is, last changed, in seconds since 1970; 0 for none.
+
+    The inode's time counts too: a backup that is moved back keeps its old time of modification.
+    """
+    times = [0.0]
+    for status in (os.lstat, os.stat):
+        try:
+            found = status(path)
+        except OSError:
+            continue
+        times += [found.st_mtime, found.st_ctime]
+    return max(times)
+
+
+def read_files(path: str) -> list[str]:
+    """nix.conf and what it includes, whether it exists or not, each once.
+
+    Includes are relative to the file that names them. Nix itself judges the grammar; here a line that is no
+    include is passed over.
+    """
+    found: list[str] = []
+    waiting = [path]
+    while waiting and len(found) < _INCLUDE_LIMIT:
+        here = waiting.pop(0)
+        if here in found:
+            continue
+        found.append(here)
+        waiting += [os.path.normpath(os.path.join(os.path.dirname(here), name)) for name in _included(here)]
+    return found
+
+
+def _included(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            text = stream.read(4 * 1024 * 1024)
+    except OSError:
+        return []
+    lines = (line.split("#", 1)[0].split() for line in text.split("\n"))
+    return [words[1] for words in lines if len(words) == 2 and words[0] in ("include", "!include")]
