@@ -1,0 +1,97 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""What the module builder_vm does, from its options to its result."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_apply, _builder_plan, _builder_ready
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome
+
+
+def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
+    """Bring the builder to the state that was asked for. Raises the collection's errors."""
+    if os.geteuid() != 0:
+        raise StateError("builder_vm: needs root, because the profile and the keys are root's. Set become: true.")
+    runner = Runner()
+    states = {"present": _present, "ready": _ready, "absent": _absent}
+    return states[params["state"]](params, runner, check_mode)
+
+
+def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
+    deployment = _builder_apply.Deployment(params, runner)
+    plan, current, realised = deployment.run(check_mode)
+    spec = deployment.spec
+    generation = current.generation if check_mode else _builder_plan.read_generation(spec.layout.profile)
+    warnings = []
+    if spec.disk_mib and current.disk_mib and spec.disk_mib != current.disk_mib:
+        warnings.append(
+            f"{spec.layout.disk}: has {current.disk_mib} MiB, not the {spec.disk_mib} of disk_mib; an existing data disk is not "
+            "resized. For the new size stop the builder, remove that file (with all that was built in it) and start again."
+        )
+    return Outcome(
+        changed=plan.changed,
+        result={
+            "store_path": plan.store_path,
+            "generation": generation.number,
+            "package": realised.locked if realised else None,
+            "runner": spec.layout.runner,
+            "definition": plan.definition,
+            "cores": spec.cores,
+            "memory_mib": spec.memory_mib,
+            "disk_mib": current.disk_mib or spec.disk_mib,
+            "ready": False,
+        },
+        before=plan.before,
+        after=plan.after,
+        header=spec.layout.working_directory,
+        warnings=warnings,
+    )
+
+
+def _ready(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
+    layout = layout_from(params)
+    record = _builder_plan.read_record(layout)
+    generation = _builder_plan.read_generation(layout.profile)
+    result: dict[str, t.Any] = {
+        "store_path": generation.store_path,
+        "generation": generation.number,
+        "package": record.get("locked"),
+        "ready": False,
+    }
+    if check_mode:
+        return Outcome(changed=False, result=result)
+    if not record:
+        raise StateError(
+            f"{layout.record}: is missing, so there is no builder to wait for. Run builder_vm with state: present first."
+        )
+    guest = _builder_ready.Guest(layout, params["host_address"], params["port"], params["client_key"])
+    ready = _builder_ready.wait_until_ready(guest, runner, params["timeout"])
+    return Outcome(changed=False, result=dict(result, ready=True, boot_id=ready.boot_id, seconds=ready.seconds))
+
+
+def _absent(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
+    removal = _builder_apply.remove(params, runner, check_mode)
+    layout = layout_from(params)
+    warnings = []
+    if removal.foreign:
+        warnings.append(
+            f"{layout.working_directory}: stays, because it holds what is not the builder's: {', '.join(removal.foreign)}."
+        )
+    return Outcome(
+        changed=removal.changed,
+        result={"removed": sorted((*removal.paths, *removal.trees, *removal.empty_directories))},
+        before=removal.before,
+        after="",
+        header=layout.working_directory,
+        warnings=warnings,
+    )

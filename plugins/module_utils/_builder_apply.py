@@ -1,0 +1,178 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""Carrying out what was planned, in an order that a crash at any point leaves repairable by the next run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _mac
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan, Removal
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec, layout_from, spec_from
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, find_nix
+
+
+class Deployment:
+    """Brings the builder's closure and files onto this Mac (state=present)."""
+
+    def __init__(self, params: t.Mapping[str, t.Any], runner: Runner, nix: t.Callable[[Runner], Nix] = find_nix) -> None:
+        self._runner = runner
+        cores, memory = self._defaults(params)
+        self.spec: Spec = spec_from(params, default_cores=cores, default_memory_mib=memory)
+        self.reference = source.parse_reference(self.spec.package)
+        self._session = NixSession(self.spec.layout, runner, nix)
+
+    def _defaults(self, params: t.Mapping[str, t.Any]) -> tuple[int, int]:
+        if params["cores"] and params["memory_mib"]:
+            return 0, 0
+        mac = _mac.read(self._runner)
+        return _mac.default_cores(mac.cores), _mac.default_memory_mib(mac.memory_mib)
+
+    def run(self, check_mode: bool) -> tuple[Plan, Current, Realised | None]:
+        """Read, plan, and unless `check_mode` apply. The third is None where nothing was realised."""
+        try:
+            current = planning.read_current(self.spec)
+            realised = self._realise(current, check_mode)
+            plan = planning.make_plan(self.spec, current, realised)
+            if not check_mode and plan.changed and realised is not None:
+                self._apply(plan, realised)
+        finally:
+            self._session.close()
+        return plan, current, realised
+
+    def _realise(self, current: Current, check_mode: bool) -> Realised | None:
+        locked = planning.recorded_lock(self.spec, current)
+        if locked is None and (not check_mode or (self.spec.update and current.record)):
+            # In check mode only a recorded builder is asked for: whether `update` would move it.
+            locked = source.lock(self._session.nix, self.reference, self._session.environment)
+        known = planning.known_realisation(self.spec, current, locked)
+        if known is not None or check_mode or locked is None:
+            return known
+        if current.public_key is None:
+            raise StateError(
+                f"{self.spec.client_key}.pub: is missing, so the guest would let nobody in. "
+                "Make the key pair first (role credentials, or module ssh_host_key)."
+            )
+        return source.realise(self._session.nix, locked, self.spec, self._session.environment)
+
+    def _apply(self, plan: Plan, realised: Realised) -> None:
+        for path in plan.parents:
+            _make_directory(path, 0o755)
+        for path, mode in plan.directories:
+            _make_directory(path, mode)
+        if plan.switch:
+            source.set_profile(self._session.nix, self.spec.layout.profile, realised.store_path, self._session.environment)
+        # The record comes last: without it the next run does everything again.
+        for change in sorted(plan.files, key=lambda change: change.path == self.spec.layout.record):
+            _files.write(change.path, change.content, planning.root_owned(change.mode), expected=change.before)
+
+
+class NixSession:
+    """Nix with a HOME of its own that vanishes at the end; found and made only when it is first needed.
+
+    Nix would otherwise leave caches in root's home directory, or in that of the user who became root.
+    """
+
+    def __init__(self, layout: Layout, runner: Runner, find: t.Callable[[Runner], Nix]) -> None:
+        self._layout = layout
+        self._runner = runner
+        self._find = find
+        self._nix: Nix | None = None
+        self._home: str | None = None
+
+    @property
+    def nix(self) -> Nix:
+        """The Mac's Nix."""
+        if self._nix is None:
+            self._nix = self._find(self._runner)
+        return self._nix
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the Nix commands get beside the clean environment."""
+        if self._home is None:
+            self._home = self._make_home()
+        return {"HOME": self._home, "XDG_CACHE_HOME": os.path.join(self._home, "cache")}
+
+    def _make_home(self) -> str:
+        inside = os.path.isdir(self._layout.working_directory)
+        try:
+            if not inside:
+                return tempfile.mkdtemp(prefix="nixmac-", dir="/var/tmp")
+            os.makedirs(self._layout.nix_home, mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise FileError(f"{exc.filename}: cannot be made: {exc.strerror}. Run as root (become: true).") from exc
+        return self._layout.nix_home
+
+    def close(self) -> None:
+        """Remove the HOME."""
+        if self._home is not None:
+            shutil.rmtree(self._home, ignore_errors=True)
+
+
+def _make_directory(path: str, mode: int) -> None:
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        pass
+    except OSError as exc:
+        raise FileError(f"{path}: cannot be made: {exc.strerror}. Run as root (become: true).", path=path) from exc
+    _files.set_ownership(path, planning.root_owned(mode))
+
+
+def remove(params: t.Mapping[str, t.Any], runner: Runner, check_mode: bool) -> Removal:
+    """state=absent. StateError while the job is loaded or its VM runs: their files must not vanish under them."""
+    layout = layout_from(params)
+    removal = planning.plan_removal(layout, bool(params["keep_data"]))
+    if check_mode or not removal.changed:
+        return removal
+    _refuse_while_running(layout, runner)
+    for path in removal.paths:
+        _files.remove(path)
+    for path in removal.trees:
+        try:
+            shutil.rmtree(path)
+        except OSError as exc:
+            raise FileError(f"{path}: cannot be removed: {exc.strerror}.", path=path) from exc
+    for path in removal.empty_directories:
+        try:
+            os.rmdir(path)
+        except OSError:
+            break  # somebody else's file came into it meanwhile; it is theirs now
+    return removal
+
+
+def _refuse_while_running(layout: Layout, runner: Runner) -> None:
+    job = Launchctl(runner).print_service(f"system/{layout.label}")
+    if job is not None:
+        raise StateError(
+            f"{layout.label}: the launchd job is still loaded ({job.state or 'state unknown'}). "
+            "Remove it first (launchd_service with state: absent, or role teardown)."
+        )
+    pid = running_vm(layout, runner)
+    if pid is not None:
+        raise StateError(f"{layout.disk}: the VM still runs as process {pid}. Shut it down first, then run again.")
+
+
+def running_vm(layout: Layout, runner: Runner) -> int | None:
+    """Process id of the VM on our disk, None when the recorded process is gone or is something else by now."""
+    content = _files.read(os.path.join(layout.state_directory, "vm.pid"), limit=64).content or b""
+    if not content.strip().isdigit():
+        return None
+    pid = int(content)
+    done = runner.run(["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)], timeout=10)
+    ours = (layout.disk, os.path.realpath(layout.disk), layout.profile + "/bin/")
+    return pid if done.rc == 0 and any(word in done.stdout for word in ours) else None

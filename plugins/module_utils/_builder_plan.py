@@ -1,0 +1,364 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""What is there, what has to change: read the Mac, then decide. Nothing here changes anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import stat
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_runner, _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import DISK_NAME, PUBLIC_KEY_NAME, Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError
+
+RECORD_VERSION = 1
+DEFAULT_PROGRAM = "run-nixos-vm"
+_QCOW2 = b"QFI\xfb"
+_GENERATION = re.compile(r"-([0-9]+)-link$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Generation:
+    """What a profile points to: its number and store path, and whether that path is there. All empty: no profile."""
+
+    number: int | None = None
+    store_path: str | None = None
+    valid: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Current:
+    """The Mac as it was found. files: path -> what was read. directories: path -> lstat or None.
+
+    record: builder.json as a dict, {} when absent or unreadable. public_key: the client's, None when absent.
+    store_path_there: whether the record's store path exists. disk_mib: size of the data disk, None if absent.
+    """
+
+    record: dict[str, t.Any]
+    generation: Generation
+    files: dict[str, _files.Snapshot]
+    directories: dict[str, os.stat_result | None]
+    public_key: bytes | None
+    store_path_there: bool
+    disk_mib: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class FileChange:
+    """A file to write. content: all of it. secret parts do not exist: only public halves are handled here."""
+
+    path: str
+    content: bytes
+    mode: int
+    before: _files.Snapshot
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What has to change. store_path None: not realised (check mode). switch: the profile gets that store path."""
+
+    store_path: str | None
+    switch: bool
+    directories: tuple[tuple[str, int], ...]
+    parents: tuple[str, ...]
+    files: tuple[FileChange, ...]
+    runner: str
+    definition: dict[str, t.Any]
+    before: str
+    after: str
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything has to be done."""
+        return bool(self.switch or self.directories or self.files)
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def read_current(spec: Spec) -> Current:
+    """Read everything that a plan needs, without starting a process."""
+    layout = spec.layout
+    paths = (layout.runner, layout.known_hosts, layout.record, os.path.join(layout.keys, PUBLIC_KEY_NAME))
+    record = read_record(layout)
+    path = record.get("store_path")
+    return Current(
+        record=record,
+        generation=read_generation(layout.profile),
+        files={path: _files.read(path) for path in paths},
+        directories={path: _files.lstat(path) for path, _mode in layout.directories},
+        public_key=_files.read(spec.client_key + ".pub", limit=65536).content,
+        store_path_there=isinstance(path, str) and os.path.exists(path),
+        disk_mib=disk_size_mib(layout.disk),
+    )
+
+
+def read_record(layout: Layout) -> dict[str, t.Any]:
+    """The record of the last complete run; {} when there is none or it is from another version or damaged.
+
+    A damaged record costs one realisation and harms nothing, so it is no error.
+    """
+    content = _files.read(layout.record).content
+    try:
+        record = json.loads(content) if content else {}
+    except ValueError:
+        record = {}
+    return record if isinstance(record, dict) and record.get("version") == RECORD_VERSION else {}
+
+
+def read_generation(profile: str) -> Generation:
+    """Follow a Nix profile: `<profile>` -> `<profile>-<n>-link` -> store path. FileError when it is no link."""
+    try:
+        first = os.readlink(profile)
+    except FileNotFoundError:
+        return Generation()
+    except OSError as exc:
+        raise FileError(f"{profile}: is no Nix profile (no symbolic link). Name another profile, or move it away.") from exc
+    match = _GENERATION.search(first)
+    link = os.path.join(os.path.dirname(profile), first)
+    try:
+        store_path = os.readlink(link) if match else first
+    except OSError:
+        return Generation(int(match.group(1)) if match else None, None, False)
+    return Generation(int(match.group(1)) if match else None, store_path, os.path.exists(store_path))
+
+
+def disk_size_mib(path: str) -> int | None:
+    """Size that the guest sees, in MiB: from the qcow2 header, else of the raw file. None when there is no disk."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(32)
+            size = os.fstat(stream.fileno()).st_size
+    except OSError:
+        return None
+    if head[:4] == _QCOW2 and len(head) == 32:
+        size = int.from_bytes(head[24:32], "big")
+    return size // (1024 * 1024)
+
+
+# --- deciding ----------------------------------------------------------------------------------------------------
+
+
+def recorded_lock(spec: Spec, current: Current) -> str | None:
+    """The lock to keep: the recorded one, unless something else is asked for or `update` is set."""
+    if spec.update or current.record.get("requested") != spec.package:
+        return None
+    locked = current.record.get("locked")
+    return locked if isinstance(locked, str) else None
+
+
+def known_realisation(spec: Spec, current: Current, locked: str | None) -> Realised | None:
+    """The recorded store path if it is what `locked` with these overrides gives and is still in the store."""
+    record = current.record
+    if locked is None or record.get("locked") != locked or record.get("overrides") != spec.overrides:
+        return None
+    if not spec.accept_any_address and record.get("accept_any_address"):
+        return None  # what was accepted then has to be looked at again
+    store_path, program = record.get("store_path"), record.get("program")
+    if not current.store_path_there or not isinstance(store_path, str) or not isinstance(program, str):
+        return None
+    return Realised(locked, store_path, program)
+
+
+def make_plan(spec: Spec, current: Current, realised: Realised | None) -> Plan:
+    """Everything that has to change. realised None: the store path is not known before it is built (check mode)."""
+    layout = spec.layout
+    store_path = realised.store_path if realised else None
+    runner = _builder_runner.text(spec, realised.program if realised else DEFAULT_PROGRAM)
+    parents = _missing_parents(layout.working_directory)
+    wanted = {
+        layout.known_hosts: (spec.known_hosts_line.encode(), 0o644),
+        layout.runner: (runner.encode(), 0o755),
+        layout.record: (_record(spec, current, realised, parents), 0o644),
+    }
+    if current.public_key is not None:
+        wanted[os.path.join(layout.keys, PUBLIC_KEY_NAME)] = (current.public_key, 0o644)
+    elif current.files[os.path.join(layout.keys, PUBLIC_KEY_NAME)].content is None:
+        # Only in check mode, before the credentials are made.
+        wanted[os.path.join(layout.keys, PUBLIC_KEY_NAME)] = (f"(copy of {spec.client_key}.pub)\n".encode(), 0o644)
+    files = tuple(
+        FileChange(path, content, mode, current.files[path])
+        for path, (content, mode) in wanted.items()
+        if _file_differs(current.files[path], content, mode)
+    )
+    switch = realised is None or not current.generation.valid or current.generation.store_path != store_path
+    directories = tuple(
+        (path, mode) for path, mode in layout.directories if _directory_differs(path, current.directories[path], mode)
+    )
+    before, after = _texts(current, store_path, switch, directories, files)
+    return Plan(
+        store_path=store_path,
+        switch=switch,
+        directories=directories,
+        parents=parents,
+        files=files,
+        runner=runner,
+        definition=_builder_runner.definition(spec, runner, store_path),
+        before=before,
+        after=after,
+    )
+
+
+def root_owned(mode: int) -> _files.Ownership:
+    """Owner and group 0, by the names that this host has for them (root:wheel on a Mac)."""
+    return _files.Ownership(_files.describe(os.stat("/"))["owner"], _files.describe(os.stat("/"))["group"], mode)
+
+
+def _record(spec: Spec, current: Current, realised: Realised | None, parents: tuple[str, ...]) -> bytes:
+    kept = current.record.get("created_parents")
+    record = {
+        "version": RECORD_VERSION,
+        "requested": spec.package,
+        "locked": realised.locked if realised else None,
+        "overrides": spec.overrides,
+        "accept_any_address": spec.accept_any_address,
+        "store_path": realised.store_path if realised else None,
+        "program": realised.program if realised else None,
+        "host_options": spec.host_options,
+        "created_parents": sorted({*(kept if isinstance(kept, list) else ()), *parents}),
+    }
+    return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _missing_parents(path: str) -> tuple[str, ...]:
+    """Directories above `path` that do not exist yet, outermost first."""
+    missing: list[str] = []
+    parent = os.path.dirname(path)
+    while parent != "/" and _files.lstat(parent) is None:
+        missing.insert(0, parent)
+        parent = os.path.dirname(parent)
+    return tuple(missing)
+
+
+def _file_differs(snapshot: _files.Snapshot, content: bytes, mode: int) -> bool:
+    if snapshot.content != content or snapshot.status is None:
+        return True
+    return root_owned(mode).differs(snapshot.status)
+
+
+def _directory_differs(path: str, status: os.stat_result | None, mode: int) -> bool:
+    if status is None:
+        return True
+    if not stat.S_ISDIR(status.st_mode):
+        raise FileError(f"{path}: is not a directory. Move it away, or name another working_directory.", path=path)
+    return root_owned(mode).differs(status)
+
+
+def _texts(
+    current: Current,
+    store_path: str | None,
+    switch: bool,
+    directories: tuple[tuple[str, int], ...],
+    files: tuple[FileChange, ...],
+) -> tuple[str, str]:
+    """Before and after for --diff: the profile, directories, and the files that change, whole."""
+    before: list[str] = []
+    after: list[str] = []
+    if switch:
+        before.append(f"store path: {current.generation.store_path or 'none'}\n")
+        after.append(f"store path: {store_path or 'will be realised'}\n")
+    for path, mode in directories:
+        before.append(f"directory {path}: {_described(current.directories[path])}\n")
+        after.append(f"directory {path}: {_wanted(mode)}\n")
+    for change in files:
+        before.append(f"file {change.path}: {_described(change.before.status)}\n{_body(change.before.content)}")
+        after.append(f"file {change.path}: {_wanted(change.mode)}\n{_body(change.content)}")
+    return "".join(before), "".join(after)
+
+
+def _body(content: bytes | None) -> str:
+    return (content or b"").decode(errors="replace")
+
+
+def _described(status: os.stat_result | None) -> str:
+    facts = _files.describe(status)
+    return "absent" if status is None else f"{facts['owner']}:{facts['group']} {facts['mode']}"
+
+
+def _wanted(mode: int) -> str:
+    ownership = root_owned(mode)
+    return f"{ownership.owner}:{ownership.group} {mode:04o}"
+
+
+# --- removing ----------------------------------------------------------------------------------------------------
+
+# What can lie in the working directory because of us. Anything else there is somebody's, and stays.
+_OURS = ("builder.json", "run-builder", "known_hosts", "keys", "run", "tmp", "nix-home", DISK_NAME)
+
+
+@dataclasses.dataclass(frozen=True)
+class Removal:
+    """What state=absent removes: links and files (`paths`), trees, then directories if they are empty.
+
+    foreign: names in the working directory that are not ours and stay.
+    """
+
+    paths: tuple[str, ...]
+    trees: tuple[str, ...]
+    empty_directories: tuple[str, ...]
+    foreign: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to remove."""
+        return bool(self.paths or self.trees or self.empty_directories)
+
+    @property
+    def before(self) -> str:
+        """Text for --diff: one path a line."""
+        return "".join(f"{path}\n" for path in sorted((*self.paths, *self.trees, *self.empty_directories)))
+
+
+def plan_removal(layout: Layout, keep_data: bool) -> Removal:
+    """Read what there is of the builder and name it. keep_data: the data disk stays, and its directory with it."""
+    entries = _names(layout.working_directory)
+    ours = [name for name in entries if name in _OURS and not (keep_data and name == DISK_NAME)]
+    foreign = tuple(name for name in entries if name not in _OURS)
+    stays = bool(foreign) or (keep_data and DISK_NAME in entries)
+    paths = [layout.path(name) for name in ours if not _is_tree(layout.path(name))]
+    paths += [path for path in (layout.log_path, layout.profile) if _files.lstat(path) is not None]
+    parents = read_record(layout).get("created_parents") if "builder.json" in entries else None
+    emptied = [layout.working_directory] if _files.lstat(layout.working_directory) is not None and not stays else []
+    if emptied and isinstance(parents, list):
+        emptied += sorted((path for path in parents if isinstance(path, str) and _above(path, layout)), key=len, reverse=True)
+    return Removal(
+        paths=(*paths, *generation_links(layout.profile)),
+        trees=tuple(layout.path(name) for name in ours if _is_tree(layout.path(name))),
+        empty_directories=tuple(emptied),
+        foreign=foreign,
+    )
+
+
+def generation_links(profile: str) -> tuple[str, ...]:
+    """The `<profile>-<n>-link` beside a profile, oldest first."""
+    directory, name = os.path.split(profile)
+    pattern = re.compile(re.escape(name) + r"-([0-9]+)-link$")
+    matches = [match for match in map(pattern.match, _names(directory)) if match]
+    return tuple(os.path.join(directory, match.group(0)) for match in sorted(matches, key=lambda match: int(match.group(1))))
+
+
+def _above(path: str, layout: Layout) -> bool:
+    return layout.working_directory.startswith(path.rstrip("/") + "/")
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as exc:
+        raise FileError(f"{directory}: cannot be read: {exc.strerror}. Run as root (become: true).", path=directory) from exc
+
+
+def _is_tree(path: str) -> bool:
+    status = _files.lstat(path)
+    return status is not None and stat.S_ISDIR(status.st_mode)

@@ -1,0 +1,221 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""Whether the builder answers: one authenticated ssh connection that asks the guest's Nix daemon.
+
+Never without the key: all connections reach the guest from one address, and its sshd locks an address out
+that tries too often without success (PerSourcePenalties).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import time
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import SSH, ssh_options
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import USER, Layout, connect_address
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, LinuxBuilderError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
+
+# `store ping` is known to every Nix since 2.4 and to Lix; it opens the daemon's socket and does nothing else.
+_QUESTION = (
+    "cat /proc/sys/kernel/random/boot_id && "
+    "nix --extra-experimental-features nix-command store ping --store daemon >/dev/null 2>&1 && echo daemon"
+)
+_BOOT_ID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", re.MULTILINE)
+
+_CONNECT_TIMEOUT = 10  # seconds; QEMU accepts at once, a guest that still boots answers nothing
+_POLL = 1.0  # seconds between two questions
+_POLL_REFUSED = 10.0  # seconds after a refused key: guests count these
+_MOST_REFUSALS = 3  # the keys directory is there before sshd is, so a refusal does not heal by waiting
+_TAIL = 15  # lines of the log in a message
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    """Where to ask, and with which keys."""
+
+    layout: Layout
+    host_address: str
+    port: int
+    client_key: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What one question brought. kind: ready | booting | no-daemon | key-refused | wrong-host-key."""
+
+    kind: str
+    boot_id: str | None
+    words: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Ready:
+    """The guest's boot id and the seconds that were waited."""
+
+    boot_id: str
+    seconds: float
+
+
+def argv(guest: Guest) -> list[str]:
+    """The ssh command that asks."""
+    options = ssh_options(guest.layout.known_hosts, guest.client_key, _CONNECT_TIMEOUT)
+    return [SSH, *options, "-p", str(guest.port), f"{USER}@{connect_address(guest.host_address)}", "--", _QUESTION]
+
+
+def judge(done: Completed) -> Answer:
+    """Read what ssh left behind."""
+    match = _BOOT_ID.search(done.stdout)
+    boot_id = match.group(0) if match else None
+    words = " / ".join(line.strip() for line in done.stderr.splitlines() if line.strip())
+    if done.rc == 0 and boot_id and done.stdout.rstrip().endswith("daemon"):
+        return Answer("ready", boot_id, words)
+    if boot_id:
+        return Answer("no-daemon", boot_id, words)
+    if "Host key verification failed" in words or "HOST IDENTIFICATION HAS CHANGED" in words:
+        return Answer("wrong-host-key", None, words)
+    if "Permission denied" in words:
+        return Answer("key-refused", None, words)
+    return Answer("booting", None, words)
+
+
+def wait_until_ready(
+    guest: Guest,
+    runner: Runner,
+    timeout: float,
+    *,
+    clock: t.Callable[[], float] = time.monotonic,
+    sleep: t.Callable[[float], None] = time.sleep,
+) -> Ready:
+    """Ask until the guest and its Nix daemon answer. timeout: seconds.
+
+    StateError at once when the host key is not the pinned one, after three refusals when the client's key is
+    not taken, else at the deadline, with the job's state, the last lines of the log and the likely cause.
+    """
+    start = clock()
+    refusals = 0
+    while True:
+        answer = _ask(guest, runner, max(1.0, timeout - (clock() - start)))
+        if answer.kind == "ready" and answer.boot_id is not None:
+            return Ready(answer.boot_id, round(clock() - start, 1))
+        if answer.kind == "wrong-host-key":
+            raise _wrong_host_key(guest, answer)
+        refusals = refusals + 1 if answer.kind == "key-refused" else 0
+        pause = _POLL_REFUSED if refusals else _POLL
+        if refusals >= _MOST_REFUSALS or clock() - start + pause >= timeout:
+            raise _not_ready(guest, runner, answer, clock() - start)
+        sleep(pause)
+
+
+def _ask(guest: Guest, runner: Runner, left: float) -> Answer:
+    try:
+        return judge(runner.run(argv(guest), timeout=min(left, _CONNECT_TIMEOUT + 20.0)))
+    except CommandError as exc:
+        if "timeout" not in exc.details:
+            raise
+        return Answer("booting", None, "ssh: no answer in time")
+
+
+def _wrong_host_key(guest: Guest, answer: Answer) -> StateError:
+    return StateError(
+        f"{guest.host_address} port {guest.port}: what listens there has not the pinned host key "
+        f"({guest.layout.known_hosts}), so it is another builder or somebody else's program. Find it with "
+        f"`lsof -nP -iTCP:{guest.port} -sTCP:LISTEN`; if it is your builder with a key of its own, give that key "
+        f"as public_host_key. ssh said: {answer.words}"
+    )
+
+
+# --- why not -----------------------------------------------------------------------------------------------------
+
+# (what the log, ssh or the job's state says, what it means and what to do), the most telling first.
+_CAUSES: tuple[tuple[str, str], ...] = (
+    (
+        "Could not set up host forwarding rule",
+        "another program has the port: find it with `lsof -nP -iTCP:{port} -sTCP:LISTEN`, end it or choose another port",
+    ),
+    ("already runs the builder on", "a second instance was refused, because the builder already runs outside this launchd job"),
+    ('Failed to get "write" lock', "another QEMU has the data disk open: end that one"),
+    ("No space left on device", "the Mac's disk (or the guest's) is full: free space"),
+    ("hvf_arch_init_vcpu", "QEMU crashes on this Mac's processor (QEMU 11.0 built with an old SDK): use another revision"),
+    ("max-arm-cpu.sme", "QEMU is too old for this Mac's processor: use a newer revision"),
+    ("HV_UNSUPPORTED", "this Mac cannot virtualise (kern.hv_support is 0); it may be a virtual machine itself"),
+    ("HV_DENIED", "macOS refuses virtualisation to QEMU: it lacks the hypervisor entitlement"),
+    ("no CA certificates", "the file behind NIX_SSL_CERT_FILE is missing: set ca_file"),
+    ("run-nixos-vm is missing", "the closure is gone from the Nix store: run state=present again"),
+    ("builder_ed25519.pub is missing", "the keys directory is empty: run state=present again"),
+    ("Permission denied (", "the guest does not take the client key: run state=present again, then restart the job"),
+    ("Not allowed at this time", "the guest's sshd has locked this address out after failed logins: wait some minutes"),
+    ("Assertion failed", "QEMU crashes; look at /Library/Logs/DiagnosticReports/qemu-system-*.ips"),
+)
+
+_KINDS = {
+    "booting": "nothing answers ssh there",
+    "no-daemon": "ssh works, but the guest's Nix daemon does not answer",
+    "key-refused": "the guest refuses the client key",
+}
+
+
+def likely_cause(text: str, port: int) -> str | None:
+    """The first known cause that the text names; None when it names none."""
+    return next((cause.format(port=port) for mark, cause in _CAUSES if mark in text), None)
+
+
+def log_tail(path: str, lines: int = _TAIL) -> list[str]:
+    """The last lines of a log of any size, printable characters only; [] when there is none."""
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - 65536))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return []
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n")
+    printable = ("".join(char for char in line if char.isprintable()).rstrip() for line in plain.split("\n"))
+    return [line for line in printable if line][-lines:]
+
+
+def job_words(label: str, runner: Runner) -> str:
+    """The launchd job's state in words, for a message."""
+    try:
+        job = Launchctl(runner).print_service(f"system/{label}")
+    except LinuxBuilderError as exc:
+        return f"state unknown ({exc.message})"
+    if job is None:
+        return "not loaded; start it with launchd_service (state: started)"
+    facts = [job.state or "state unknown"]
+    facts += [f"pid {job.pid}"] if job.pid else []
+    facts += [f"{job.runs} runs"] if job.runs is not None else []
+    facts += [f"last exit code {job.last_exit_code}"] if job.last_exit_code is not None else []
+    facts += [f"last signal {job.last_signal}"] if job.last_signal is not None else []
+    return ", ".join(facts)
+
+
+def _not_ready(guest: Guest, runner: Runner, answer: Answer, seconds: float) -> StateError:
+    layout = guest.layout
+    tail = log_tail(layout.log_path)
+    job = job_words(layout.label, runner)
+    # What ssh said last is newer than the log.
+    cause = likely_cause(answer.words, guest.port) or likely_cause("\n".join(tail), guest.port)
+    if cause is None and answer.kind == "booting":
+        cause = (
+            "the job does not run"
+            if job.startswith("not loaded")
+            else "the guest is slow or hangs: give more timeout, or look at the log"
+        )
+    return StateError(
+        f"the builder at {guest.host_address} port {guest.port} is not ready after {seconds:.0f} s: {_KINDS[answer.kind]}"
+        f" ({answer.words or 'no words of ssh'}). Job {layout.label}: {job}."
+        + (f" Likely cause: {cause}." if cause else "")
+        + f" Last lines of {layout.log_path}: "
+        + (" | ".join(tail[-3:]) or "none"),
+        job=job,
+        log=tail,
+        cause=cause,
+    )

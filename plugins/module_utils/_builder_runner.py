@@ -1,0 +1,294 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""The script that launchd runs, and the launchd job that runs it.
+
+The script is POSIX sh: launchd's world on a Mac has no Python. It holds one VM, turns a SIGTERM into an
+orderly `shutdown now` in the guest, and never leaves a VM behind that the next start would not find.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import ALIAS, USER, Spec
+
+# After stop_timeout: 5 s between SIGTERM and SIGKILL for QEMU, and what the shell itself needs.
+_STOP_MARGIN = 20
+
+SSH = "/usr/bin/ssh"
+
+
+def ssh_options(known_hosts: str, client_key: str, connect_timeout: int) -> list[str]:
+    """Options of every ssh connection to the guest: nobody's configuration, only the pinned key, never a prompt."""
+    return [
+        "-F",
+        "/dev/null",
+        "-o",
+        f"UserKnownHostsFile={known_hosts}",
+        "-o",
+        "GlobalKnownHostsFile=/dev/null",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        f"HostKeyAlias={ALIAS}",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        f"ConnectTimeout={connect_timeout}",
+        "-o",
+        "ServerAliveInterval=5",
+        "-o",
+        "ServerAliveCountMax=2",
+        "-i",
+        client_key,
+    ]
+
+
+_HEAD = """\
+#!/bin/sh
+# Written by nixmac.linux_builder.builder_vm; changes are lost at its next run.
+# Runs the Linux builder's VM until it ends or until SIGTERM, which becomes an orderly shutdown of the guest.
+set -u
+umask 022
+PATH=/usr/bin:/bin:/usr/sbin:/sbin
+export PATH
+"""
+
+# Everything below knows its host only through the variables that `text` puts before it.
+_BODY = r"""
+claims=$directory/run
+pid_file=$directory/run/vm.pid
+claim=
+vm=
+spent=0
+
+say() {
+    printf '%s run-builder[%s]: %s\n' "$(date '+%Y-%m-%dT%H:%M:%S%z')" "$$" "$*"
+}
+
+# Whether process $1 lives. A zombie does not: it only waits to be reaped, kill -0 would take it for alive.
+running() {
+    case $(ps -o stat= -p "$1" 2>/dev/null) in
+        '' | Z* | *' Z'*) return 1 ;;
+    esac
+    return 0
+}
+
+# Whether process $1 lives and has one of the further arguments in its command line. Process ids are used
+# again, after a reboot above all; a number in a file alone proves nothing.
+running_as() {
+    running "$1" || return 1
+    command_line=$(ps -ww -o args= -p "$1" 2>/dev/null) || return 1
+    shift
+    for word in "$@"; do
+        case $command_line in
+            *"$word"*) return 0 ;;
+        esac
+    done
+    return 1
+}
+
+# Ask the guest of process $1 to power off; not longer than 15 s, nor than stop_timeout leaves.
+ask_guest() {
+    # shellcheck disable=SC2016 # PATH is the guest's
+    ssh_to_guest 'PATH=$PATH:/run/current-system/sw/bin:/usr/sbin:/sbin; exec shutdown now' </dev/null >/dev/null 2>&1 &
+    ask=$!
+    waited=0
+    while [ "$waited" -lt 15 ] && [ "$spent" -lt "$stop_timeout" ] && running "$ask" && running "$1"; do
+        sleep 1
+        waited=$((waited + 1))
+        spent=$((spent + 1))
+    done
+    kill -KILL "$ask" 2>/dev/null
+    wait "$ask" 2>/dev/null
+}
+
+# Stop the VM of process $1: orderly within stop_timeout, else by signal.
+stop_vm() {
+    spent=0
+    next=0
+    while running "$1" && [ "$spent" -lt "$stop_timeout" ]; do
+        # Asked again now and then: a guest that is still booting hears only a later question.
+        if [ "$spent" -ge "$next" ]; then
+            ask_guest "$1"
+            next=$((spent + 10))
+        fi
+        running "$1" || break
+        sleep 1
+        spent=$((spent + 1))
+    done
+    if ! running "$1"; then
+        say "the guest has powered off after $spent s"
+        return
+    fi
+    say "the guest has not powered off within $stop_timeout s; stopping the VM (process $1) by signal"
+    kill -TERM "$1" 2>/dev/null
+    waited=0
+    while [ "$waited" -lt 5 ] && running "$1"; do
+        sleep 1
+        waited=$((waited + 1))
+    done
+    kill -KILL "$1" 2>/dev/null
+}
+
+leave() {
+    rm -f "$pid_file"
+    [ -z "$claim" ] || rm -f "$claim"
+    rm -rf "$directory/tmp"
+    mkdir -m 0700 "$directory/tmp"
+    exit "$1"
+}
+
+# shellcheck disable=SC2317 # called by trap
+on_stop() {
+    trap '' TERM INT
+    # The signal may come between the VM's start and the assignment that remembers it.
+    if [ -z "$vm" ] && [ "${!:-}" != "$started_before" ]; then
+        vm=$!
+    fi
+    if [ -n "$vm" ] && running "$vm"; then
+        say "asked to stop: shutting the guest down"
+        stop_vm "$vm"
+        wait "$vm" 2>/dev/null
+    else
+        say "asked to stop: no VM runs"
+    fi
+    leave 0
+}
+
+# Two VMs on one disk would destroy it. Everybody first writes a claim and then looks for other living ones, so
+# of two that start at once at least one sees the other. A claim of a dead process is nobody's and is removed.
+take_claim() {
+    claim=$claims/instance.$$.$(date +%s)
+    : >"$claim" || exit 73
+    for other in "$claims"/instance.*; do
+        [ "$other" != "$claim" ] || continue
+        pid=${other##*/instance.}
+        pid=${pid%%.*}
+        if [ "$pid" != "$$" ] && running_as "$pid" run-builder; then
+            say "process $pid already runs the builder on $disk; this one ends"
+            rm -f "$claim"
+            exit 75
+        fi
+        rm -f "$other"
+    done
+}
+
+# A VM that outlived its runner (kill -9) still writes to the disk: stop it first.
+stop_leftover() {
+    [ -s "$pid_file" ] || return 0
+    read -r pid <"$pid_file" || return 0
+    case $pid in
+        '' | *[!0-9]*) pid=0 ;;
+    esac
+    if [ "$pid" -gt 1 ] && running_as "$pid" "$disk" "$(pwd -P)/${disk##*/}" "$program"; then
+        say "a VM of an earlier run is left (process $pid): stopping it first"
+        vm=$pid
+        stop_vm "$pid"
+        vm=
+    fi
+    rm -f "$pid_file"
+}
+
+cd "$directory" || exit 78
+started_before=
+trap on_stop TERM INT
+trap : HUP
+take_claim
+stop_leftover
+
+if [ ! -x "$program" ]; then
+    say "$program is missing: run the builder role again"
+    leave 78
+fi
+if [ ! -s "$directory/keys/builder_ed25519.pub" ]; then
+    say "$directory/keys/builder_ed25519.pub is missing: the guest would let nobody in; run the builder role again"
+    leave 78
+fi
+if [ ! -s "${NIX_SSL_CERT_FILE:=$ca_file}" ]; then
+    say "NIX_SSL_CERT_FILE ($NIX_SSL_CERT_FILE) is missing: the guest will have no CA certificates"
+fi
+
+rm -rf "$directory/tmp"
+mkdir -m 0700 "$directory/tmp" || leave 73
+KEYS=$directory/keys
+NIX_DISK_IMAGE=$disk
+TMPDIR=$directory/tmp
+USE_TMPDIR=1
+export KEYS NIX_DISK_IMAGE NIX_SSL_CERT_FILE QEMU_OPTS TMPDIR USE_TMPDIR
+unset QEMU_NET_OPTS QEMU_KERNEL_PARAMS
+
+say "starting the VM: $QEMU_OPTS, ssh on $address port $port"
+# The VM's process writes its own number before it becomes the VM: no moment in which it runs unrecorded.
+started_before=${!:-}
+/bin/sh -c 'echo "$$" >"$1" && exec "$2"' run-builder-vm "$pid_file" "$program" </dev/null &
+vm=$!
+while :; do
+    status=0
+    wait "$vm" || status=$?
+    running "$vm" || break # else only a signal ended the wait
+done
+say "the VM has ended with status $status"
+leave "$status"
+"""
+
+
+def text(spec: Spec, program: str) -> str:
+    """The runner script. program: name of the VM's start script in the profile's bin."""
+    layout = spec.layout
+    options = ssh_options(layout.known_hosts, spec.client_key, connect_timeout=5)
+    variables = {
+        "directory": layout.working_directory,
+        "disk": layout.disk,
+        "program": f"{layout.profile}/bin/{program}",
+        "address": spec.host_address,
+        "port": str(spec.port),
+        "ca_file": spec.ca_file,
+        "stop_timeout": str(spec.stop_timeout),
+        "QEMU_OPTS": f"-m {spec.memory_mib} -smp {spec.cores}",
+    }
+    lines = [f"{name}={shlex.quote(value)}\n" for name, value in variables.items()]
+    command = shlex.join([SSH, *options, "-p", str(spec.port), f"{USER}@{spec.connect_address}", "--"])
+    ssh = f'\nssh_to_guest() {{\n    {command} "$1"\n}}\n'
+    return _HEAD + "".join(lines) + ssh + _BODY
+
+
+def digest(runner: str, store_path: str | None) -> str:
+    """Short digest of everything that needs a new process when it changes; store_path None: not realised yet."""
+    return hashlib.sha256(f"{runner}\0{store_path or 'to be realised'}".encode()).hexdigest()[:16]
+
+
+def definition(spec: Spec, runner: str, store_path: str | None) -> dict[str, t.Any]:
+    """The launchd job as a property list's dict."""
+    layout = spec.layout
+    return {
+        "Label": layout.label,
+        "ProgramArguments": [
+            "/bin/sh",
+            "-c",
+            # The Nix volume is mounted some time after launchd starts its daemons.
+            f"/bin/wait4path /nix/store && exec {shlex.quote(layout.runner)}",
+        ],
+        "RunAtLoad": True,
+        "KeepAlive": True,
+        "WorkingDirectory": layout.working_directory,
+        "StandardOutPath": layout.log_path,
+        "StandardErrorPath": layout.log_path,
+        "EnvironmentVariables": {
+            "NIX_SSL_CERT_FILE": spec.ca_file,
+            "TMPDIR": layout.temporary,
+            "USE_TMPDIR": "1",
+            "LINUX_BUILDER_DIGEST": digest(runner, store_path),
+        },
+        "ExitTimeOut": spec.stop_timeout + _STOP_MARGIN,
+        # The default, Standard, lets macOS throttle processor and disk of what looks like background work.
+        "ProcessType": "Interactive",
+    }

@@ -1,0 +1,291 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""From a package reference to the store path of a VM: lock, expression, build, and a look into its scripts."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+import os
+import re
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, complaint
+
+STORE = "/nix/store"
+BUILD_TIMEOUT = 3600.0  # seconds: the closure is about 3 GiB and comes from a binary cache
+_RESOLVE_TIMEOUT = 900.0  # seconds: nixpkgs' source has to be fetched and unpacked once
+
+_FLAKES = ("--extra-experimental-features", "flakes")
+_ATTRIBUTE = re.compile(r"^[A-Za-z0-9_'+-]+(\.[A-Za-z0-9_'+-]+)*$")
+_STORE_PATH = re.compile(r"^/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+$")
+_IN_SCRIPT = re.compile(rb"/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+(?:/[0-9A-Za-z+._-]+)*")
+_VM_PROGRAM = re.compile(r"^run-[0-9A-Za-z._-]+-vm$")
+_FOLLOWED = ("create-builder", "run-builder", "add-keys")
+_FORWARD = re.compile(rb"hostfwd=tcp:([0-9A-Za-z.:]*):([0-9]+)-([0-9.]*):22\b")
+_SCRIPT_LIMIT = 1024 * 1024  # bytes
+_MOST_SCRIPTS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """A package as it was asked for: a flake and an attribute in it, or a store path."""
+
+    text: str
+    flake: str | None
+    attribute: tuple[str, ...]
+
+    @property
+    def store_path(self) -> str | None:
+        """The store path, when it is one."""
+        return None if self.flake is not None else self.text
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """The VM's derivation output and what its start script forwards.
+
+    store_path: holds bin/<name>. address: host side of the forward to the guest's port 22, empty for all
+    interfaces. port: likewise. Both None when the script forwards nothing by itself (another hypervisor).
+    """
+
+    store_path: str
+    name: str
+    address: str | None
+    port: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Realised:
+    """What a reference became: the locked reference, the VM's store path, the name of its start script."""
+
+    locked: str
+    store_path: str
+    program: str
+
+
+def parse_reference(text: str) -> Reference:
+    """Split a package into flake and attribute. ConfigError when it is neither flake reference nor store path."""
+    if text.startswith(STORE + "/"):
+        if not _STORE_PATH.match(text):
+            raise ConfigError(f"package: {text} is no store path (they look like {STORE}/<32 characters>-<name>).")
+        return Reference(text, None, ())
+    flake, separator, attribute = text.partition("#")
+    if not flake:
+        raise ConfigError(f"package: {text} names no flake before the #. Write for example github:NixOS/nixpkgs/<revision>#...")
+    attribute = attribute if separator and attribute else "default"
+    if not _ATTRIBUTE.match(attribute):
+        raise ConfigError(f"package: {attribute} is no attribute path such as darwin.linux-builder.")
+    return Reference(text, flake, tuple(attribute.split(".")))
+
+
+def lock(nix: Nix, reference: Reference, env: t.Mapping[str, str]) -> str:
+    """The flake with its revision and hash, as Nix prints it. Starts one `nix`. CommandError with Nix' words."""
+    if reference.flake is None:
+        return reference.text
+    done = nix.run(
+        [*_FLAKES, "flake", "metadata", "--json", "--no-write-lock-file", reference.flake], timeout=_RESOLVE_TIMEOUT, env=env
+    )
+    if done.rc != 0:
+        raise CommandError(
+            f"package: {reference.flake} cannot be resolved: {complaint(done)}. Check the reference and the network."
+        )
+    try:
+        url = json.loads(done.stdout)["url"]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise CommandError(
+            f"package: nix flake metadata {reference.flake} printed nothing usable. Check the Nix version."
+        ) from exc
+    return f"{url}#{'.'.join(reference.attribute)}"
+
+
+def _string(text: str) -> str:
+    """A Nix string literal."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${") + '"'
+
+
+def expression(locked: str, system: str, spec: Spec) -> str:
+    """The Nix expression of the VM: the package with the host-side options forced, or as it is where it takes none.
+
+    Nothing in these options reaches the guest's own configuration, so that nothing Linux has to be built.
+    """
+    flake, _separator, attribute = locked.partition("#")
+    names = " ".join(_string(name) for name in attribute.split("."))
+    disk = "" if spec.disk_mib is None else f"virtualisation.darwin-builder.diskSize = lib.mkForce {spec.disk_mib};"
+    return f"""
+let
+  flake = builtins.getFlake {_string(flake)};
+  system = {_string(system)};
+  names = [ {names} ];
+  step = set: name: if builtins.isAttrs set && set ? ${{name}} then set.${{name}} else null;
+  look = set: builtins.foldl' step set names;
+  found = builtins.filter (value: value != null) (map look [
+    (flake.packages.${{system}} or {{ }})
+    (flake.legacyPackages.${{system}} or {{ }})
+    flake
+  ]);
+  package =
+    if found == [ ] then throw "the flake has no attribute {attribute} for ${{system}}" else builtins.head found;
+  hostSide = {{ lib, ... }}: {{
+    virtualisation.forwardPorts = lib.mkForce [
+      {{
+        from = "host";
+        host.address = {_string(spec.host_address)};
+        host.port = {spec.port};
+        guest.port = 22;
+      }}
+    ];
+    {disk}
+  }};
+  overridden =
+    if package ? override && package ? nixosConfig then
+      package.override (old: {{ modules = (old.modules or [ ]) ++ [ hostSide ]; }})
+    else
+      package;
+in
+overridden.nixosConfig.system.build.vm or overridden
+"""
+
+
+def realise(nix: Nix, locked: str, spec: Spec, env: t.Mapping[str, str]) -> Realised:
+    """Build or substitute the VM and check where it listens. Nothing is switched yet.
+
+    CommandError with Nix' words; ConfigError when the VM would not listen where it was asked to.
+    """
+    if parse_reference(locked).flake is None:
+        _build(nix, [locked], locked, env)
+        output = locked
+    else:
+        system = str(nix.effective()["system"])
+        output = _output(_build(nix, ["--expr", expression(locked, system, spec)], locked, env), locked)
+    program = find_program(output)
+    check_forward(program, spec)
+    return Realised(locked, program.store_path, program.name)
+
+
+def _build(nix: Nix, what: t.Sequence[str], locked: str, env: t.Mapping[str, str]) -> str:
+    done = nix.run([*_FLAKES, "build", "--no-link", "--json", *what], timeout=BUILD_TIMEOUT, env=env)
+    if done.rc != 0:
+        raise CommandError(f"package: {locked} cannot be realised: {_words(done)}", nix_stderr=done.stderr[-4000:])
+    return done.stdout
+
+
+def _output(printed: str, locked: str) -> str:
+    try:
+        return str(json.loads(printed)[0]["outputs"]["out"])
+    except (ValueError, LookupError, TypeError) as exc:
+        raise CommandError(f"package: nix build of {locked} printed no output path. Check the Nix version.") from exc
+
+
+_HINTS = (
+    ("mismatch", "The source behind the recorded lock has changed: run once with update: true."),
+    ("is required to build", "The guest would have to be built on Linux: use a revision whose builder is in the binary cache."),
+    ("equired system", "The guest would have to be built on Linux: use a revision whose builder is in the binary cache."),
+    ("has no attribute", "Check what follows the # in package."),
+    ("No space left", "Free disk space, for example with nix-collect-garbage."),
+    ("unable to download", "Check network and proxy of this Mac."),
+    ("Couldn't resolve host", "Check network and proxy of this Mac."),
+    ("no substituter that can", "The store path is not on this Mac and no substituter has it: copy it first (nix copy)."),
+    ("is not valid", "The store path is not on this Mac and no substituter has it: copy it first (nix copy)."),
+)
+
+
+def _words(done: Completed) -> str:
+    """Nix' own words and, where they are known, what to do."""
+    words = complaint(done)
+    hint = next((hint for mark, hint in _HINTS if mark in words), "See the words of Nix.")
+    return f"{words.rstrip('.')}. {hint}"
+
+
+def set_profile(nix: Nix, profile: str, store_path: str, env: t.Mapping[str, str]) -> None:
+    """Make `store_path` the profile's new generation (no-op for Nix when it is the current one)."""
+    done = nix.run([*_FLAKES, "build", "--no-link", "--profile", profile, store_path], timeout=BUILD_TIMEOUT, env=env)
+    if done.rc != 0:
+        raise CommandError(f"{profile}: cannot be set to {store_path}: {_words(done)}")
+
+
+def find_program(output: str) -> Program:
+    """The VM's start script in a VM derivation, or named inside the scripts of a create-builder package.
+
+    ConfigError when a bounded search finds none, or more than one.
+    """
+    queue = collections.deque([output])
+    seen: set[str] = set()
+    found: set[str] = set()
+    while queue and len(seen) < _MOST_SCRIPTS:
+        path = queue.popleft()
+        if path in seen:
+            continue
+        seen.add(path)
+        scripts, programs = _look(path)
+        found.update(programs)
+        queue.extend(scripts)
+        if found:
+            break
+    if len(found) != 1:
+        raise ConfigError(
+            f"package: {output} has {'no' if not found else 'more than one'} VM start script (bin/run-*-vm), "
+            "nor do its scripts name one. Use a darwin.linux-builder package or its nixosConfig.system.build.vm."
+        )
+    program = found.pop()
+    address, port = read_forward(_read(program) or b"")
+    return Program(os.path.dirname(os.path.dirname(program)), os.path.basename(program), address, port)
+
+
+def _look(path: str) -> tuple[list[str], list[str]]:
+    """(scripts to follow, VM start scripts) in a directory's bin or in the text of a script."""
+    if os.path.isdir(path):
+        names = [os.path.join(path, "bin", name) for name in _list(os.path.join(path, "bin"))]
+    else:
+        names = [match.decode() for match in _IN_SCRIPT.findall(_read(path) or b"")]
+    programs = [name for name in names if _VM_PROGRAM.match(os.path.basename(name)) and os.path.isfile(name)]
+    scripts = [name for name in names if os.path.basename(name) in _FOLLOWED and os.path.isfile(name)]
+    return scripts, programs
+
+
+def _list(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(_SCRIPT_LIMIT)
+    except OSError:
+        return None
+
+
+def read_forward(script: bytes) -> tuple[str | None, int | None]:
+    """(address, port) on the host that a start script forwards to the guest's port 22; (None, None) if none."""
+    match = _FORWARD.search(script)
+    if match is None:
+        return None, None
+    return match.group(1).decode(), int(match.group(2))
+
+
+def check_forward(program: Program, spec: Spec) -> None:
+    """ConfigError unless the start script listens at the address and port that were asked for."""
+    if program.port is None or program.address is None:
+        return
+    where = f"package: {program.store_path} listens on"
+    if program.port != spec.port:
+        raise ConfigError(
+            f"{where} port {program.port}, not {spec.port}, and takes no override. "
+            f"Set port: {program.port}, or use a package with override (darwin.linux-builder of a flake)."
+        )
+    if program.address != spec.host_address and not spec.accept_any_address:
+        raise ConfigError(
+            f"{where} {program.address or 'all interfaces'}, not {spec.host_address} alone, and takes no override. "
+            "Use a package with override (darwin.linux-builder of a flake), or set accept_any_address: true."
+        )

@@ -1,0 +1,265 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""What the builder on this Mac shall be: options checked and completed, and where each of its files lies."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import ipaddress
+import os
+import re
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
+
+ALIAS = "linux-builder"  # HostKeyAlias of every ssh connection that runner and module make
+USER = "builder"  # the only account of the guest that takes our key
+PUBLIC_KEY_NAME = "builder_ed25519.pub"  # the name under which the guest's sshd looks for it
+DISK_NAME = "nixos.qcow2"
+
+# What the guest's CA bundle is copied from, best first. Without one the guest trusts no https substituter.
+CA_FILES = (
+    "/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/cert.pem",
+)
+
+# A comma ends a file name inside QEMU's -drive, a blank one in ssh's options, where % is expanded too.
+_UNSAFE = re.compile(r"[\x00-\x20\x7f,%\"'\\$`]")
+_KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The builder's places on this Mac; every path is absolute."""
+
+    working_directory: str
+    profile: str
+    log_path: str
+    label: str
+
+    def path(self, *names: str) -> str:
+        """A path below the working directory."""
+        return os.path.join(self.working_directory, *names)
+
+    @property
+    def record(self) -> str:
+        """What was asked for and realised, as JSON."""
+        return self.path("builder.json")
+
+    @property
+    def runner(self) -> str:
+        """The script that launchd runs."""
+        return self.path("run-builder")
+
+    @property
+    def known_hosts(self) -> str:
+        """The pinned host key of the guest."""
+        return self.path("known_hosts")
+
+    @property
+    def keys(self) -> str:
+        """The directory that the guest sees as /var/keys."""
+        return self.path("keys")
+
+    @property
+    def disk(self) -> str:
+        """The guest's data disk."""
+        return self.path(DISK_NAME)
+
+    @property
+    def state_directory(self) -> str:
+        """Who runs: claims of runners, the VM's process id."""
+        return self.path("run")
+
+    @property
+    def temporary(self) -> str:
+        """TMPDIR of the VM; emptied at each start."""
+        return self.path("tmp")
+
+    @property
+    def nix_home(self) -> str:
+        """HOME of the Nix commands, so that root's own home gets no cache of ours."""
+        return self.path("nix-home")
+
+    @property
+    def directories(self) -> tuple[tuple[str, int], ...]:
+        """Directories and their modes, parents first."""
+        return (
+            (self.working_directory, 0o755),
+            (self.keys, 0o755),
+            (self.state_directory, 0o755),
+            (self.temporary, 0o700),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """The builder that was asked for; nothing is left to default any more but `disk_mib` (None: the image's own)."""
+
+    layout: Layout
+    package: str
+    update: bool
+    host_address: str
+    port: int
+    accept_any_address: bool
+    cores: int
+    memory_mib: int
+    disk_mib: int | None
+    client_key: str
+    host_key: str  # `type base64`, without comment
+    ca_file: str
+    stop_timeout: int  # seconds
+
+    @property
+    def connect_address(self) -> str:
+        """Where to connect to reach the guest from this Mac."""
+        return connect_address(self.host_address)
+
+    @property
+    def overrides(self) -> dict[str, t.Any]:
+        """What is built into the VM's start script, so that a change of it needs a new store path."""
+        return {"host_address": self.host_address, "port": self.port, "disk_mib": self.disk_mib}
+
+    @property
+    def host_options(self) -> dict[str, t.Any]:
+        """What only the runner and the job know; a change of it needs a restart, no build."""
+        return {
+            "cores": self.cores,
+            "memory_mib": self.memory_mib,
+            "stop_timeout": self.stop_timeout,
+            "ca_file": self.ca_file,
+            "client_key": self.client_key,
+            "label": self.layout.label,
+            "log_path": self.layout.log_path,
+            "profile": self.layout.profile,
+        }
+
+    @property
+    def known_hosts_line(self) -> str:
+        """The pinned key as ssh reads it."""
+        return f"{ALIAS} {self.host_key}\n"
+
+
+def layout_from(params: t.Mapping[str, t.Any]) -> Layout:
+    """The places that the module's options name. ConfigError for a path that cannot be used."""
+    for name in ("working_directory", "profile", "log_path"):
+        _check_path(name, params[name])
+    if os.path.normpath(params["working_directory"]).count("/") < 2:
+        raise ConfigError(
+            f"working_directory: {params['working_directory']} is a top directory of this Mac. "
+            "Name a directory of its own, for example /var/lib/linux-builder."
+        )
+    return Layout(
+        working_directory=os.path.normpath(params["working_directory"]),
+        profile=os.path.normpath(params["profile"]),
+        log_path=os.path.normpath(params["log_path"]),
+        label=params["label"],
+    )
+
+
+def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memory_mib: int) -> Spec:
+    """Check the module's options and complete them. default_*: for options that were left out (MiB).
+
+    ConfigError names the option and the way out.
+    """
+    layout = layout_from(params)
+    _check_path("client_key", params["client_key"])
+    if params.get("ca_file"):
+        _check_path("ca_file", params["ca_file"])
+    address = _address(params["host_address"], bool(params["accept_any_address"]))
+    return Spec(
+        layout=layout,
+        package=_package(params["package"]),
+        update=bool(params["update"]),
+        host_address=address,
+        port=_within("port", params["port"], 1, 65535),
+        accept_any_address=bool(params["accept_any_address"]),
+        cores=_within("cores", params["cores"] or default_cores, 1, 1024),
+        memory_mib=_within("memory_mib", params["memory_mib"] or default_memory_mib, 512, 16 * 1024 * 1024),
+        disk_mib=None if not params["disk_mib"] else _within("disk_mib", params["disk_mib"], 1024, 64 * 1024 * 1024),
+        client_key=os.path.normpath(params["client_key"]),
+        host_key=parse_host_key(params["public_host_key"]),
+        ca_file=params.get("ca_file") or next((path for path in CA_FILES if os.path.exists(path)), CA_FILES[0]),
+        stop_timeout=_within("stop_timeout", params["stop_timeout"], 1, 3600),
+    )
+
+
+def parse_host_key(text: str) -> str:
+    """`type base64` of a public key given as a line, or as base64 of such a line (field 8 of a machines entry).
+
+    ConfigError when it is neither.
+    """
+    line = text.strip()
+    if " " not in line:
+        try:
+            line = base64.b64decode(line, validate=True).decode("ascii").strip()
+        except (binascii.Error, ValueError) as exc:
+            raise _no_key() from exc
+    fields = line.split()
+    if len(fields) < 2 or "\n" in line or fields[0] not in _KEY_TYPES:
+        raise _no_key()
+    try:
+        blob = base64.b64decode(fields[1], validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise _no_key() from exc
+    name = fields[0].encode()
+    # The blob names its own type; an OpenSSH that finds another one ignores the line.
+    if blob[: 4 + len(name)] != len(name).to_bytes(4, "big") + name:
+        raise _no_key()
+    return f"{fields[0]} {fields[1]}"
+
+
+def connect_address(host_address: str) -> str:
+    """An address to connect to for one to listen on: 0.0.0.0 stands for every address of the Mac."""
+    return "127.0.0.1" if host_address == "0.0.0.0" else host_address
+
+
+def _no_key() -> ConfigError:
+    return ConfigError(
+        "public_host_key: is no OpenSSH public key. Give `ssh-ed25519 AAAA...`, or base64 of such a line, "
+        "as ssh_host_key returns it in public_key or public_key_base64."
+    )
+
+
+def _check_path(name: str, value: str) -> None:
+    if not os.path.isabs(value):
+        raise ConfigError(f"{name}: {value!r} is not an absolute path. Write it from / on.")
+    if _UNSAFE.search(value):
+        raise ConfigError(
+            f"{name}: {value!r} has a blank, comma, quote, % or $, which QEMU or ssh would misread. Name another path."
+        )
+
+
+def _package(value: str | None) -> str:
+    text = (value or "").strip()
+    if not text:
+        raise ConfigError("package: is missing. Name a flake reference with a revision, or a store path.")
+    if re.search(r"[\x00-\x20\x7f\"\\$]", text):
+        raise ConfigError(f"package: {text!r} has a blank, quote, backslash or dollar sign; no flake reference has these.")
+    return text
+
+
+def _address(value: str, accept_any: bool) -> str:
+    try:
+        address = ipaddress.IPv4Address(value)
+    except ValueError as exc:
+        raise ConfigError(f"host_address: {value!r} is no IPv4 address (QEMU forwards no other). Use 127.0.0.1.") from exc
+    if not address.is_loopback and not accept_any:
+        raise ConfigError(
+            f"host_address: {value} can be reached from other machines, and the stock image's private host key is public. "
+            "Use 127.0.0.1, or set accept_any_address: true if you know who can connect."
+        )
+    return str(address)
+
+
+def _within(name: str, value: int, low: int, high: int) -> int:
+    if not low <= value <= high:
+        raise ConfigError(f"{name}: {value} is not between {low} and {high}.")
+    return value

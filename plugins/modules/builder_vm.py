@@ -1,0 +1,258 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: builder_vm
+short_description: Realise a Nix Linux builder under a profile and prepare its VM
+version_added: 0.1.0
+author:
+  - The nixmac authors (@nixmac)
+description:
+  - Resolves a flake reference once, records the lock, realises the VM and makes it a generation of a Nix profile, so that
+    garbage collection on the Mac keeps it.
+  - Writes the working directory, the keys directory (public half only), the runner script and the pinned host key, and
+    returns the launchd job that M(nixmac.linux_builder.launchd_service) shall hold.
+  - Only host-side options are changed in the package, so that nothing has to be built on Linux.
+  - Waits, with O(state=ready), until the guest and its Nix daemon answer over authenticated ssh.
+extends_documentation_fragment:
+  - nixmac.linux_builder.attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The store path of a package that was not realised before is not known in check mode. It is shown as C(will be realised).
+      - With O(update=true) the flake is resolved in check mode too, so that a move is seen.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    support: full
+options:
+  state:
+    description:
+      - V(present) realises the package and writes the files. Neither the launchd job nor a running VM is touched.
+      - V(ready) changes nothing. It waits until the builder that was made with V(present) answers.
+      - V(absent) removes profile, generations, files and log. It is refused while the launchd job is loaded or the VM runs.
+    type: str
+    choices: [present, ready, absent]
+    default: present
+  package:
+    description:
+      - A flake reference with an attribute, such as C(github:NixOS/nixpkgs/<revision>#darwin.linux-builder), or a store path of
+        a C(create-builder) package or of the VM itself.
+      - A reference without a revision is resolved once. The result is kept until O(update=true) or another reference.
+      - The attribute is looked up in C(packages), C(legacyPackages) and at the top of the flake; without one it is C(default).
+      - A package that takes no override, such as the old C(darwin.builder) or a store path, is refused unless it listens at
+        O(host_address) and O(port) by itself.
+      - Required with O(state=present).
+    type: str
+  update:
+    description: Resolve O(package) again, where the last run recorded what it resolved to.
+    type: bool
+    default: false
+  profile:
+    description: Nix profile of the VM.
+    type: path
+    default: /nix/var/nix/profiles/linux-builder
+  working_directory:
+    description: Directory of the VM's disk and of everything that the runner needs.
+    type: path
+    default: /var/lib/linux-builder
+  memory_mib:
+    description: Memory of the VM in MiB. Where omitted, a quarter of the Mac's, at least 3072.
+    type: int
+  cores:
+    description: Processors of the VM. Where omitted, half the Mac's, at least 2.
+    type: int
+  disk_mib:
+    description:
+      - Size in MiB of the data disk when it is made. Where omitted, the package's own.
+      - An existing disk keeps its size; the module warns about the difference.
+    type: int
+  host_address:
+    description: IPv4 address of the Mac at which the guest's ssh is reached. Other than loopback needs O(accept_any_address).
+    type: str
+    default: 127.0.0.1
+  port:
+    description: TCP port of the Mac at which the guest's ssh is reached.
+    type: int
+    default: 31022
+  accept_any_address:
+    description: Accept a builder that other machines can reach, although the stock image's private host key is public.
+    type: bool
+    default: false
+  client_key:
+    description: Private key of the client. Its public half, beside it in C(.pub), is copied into the keys directory.
+    type: path
+    default: /etc/nix/builder_ed25519
+  public_host_key:
+    description:
+      - The guest's host key, as C(ssh-ed25519 AAAA...) or as base64 of such a line (field 8 of a machines entry).
+      - The default is the published key of the stock image.
+    type: str
+    default: "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Ig\
+      cm9vdEBuaXhvcwo="
+  label:
+    description: Label of the launchd job.
+    type: str
+    default: org.nixmac.linux-builder
+  log_path:
+    description: Log of runner, QEMU and the guest's console.
+    type: path
+    default: /var/log/linux-builder.log
+  ca_file:
+    description: CA bundle that the guest gets. Where omitted, that of the Nix installation, else that of macOS.
+    type: path
+  stop_timeout:
+    description: Seconds that the guest has to shut down before its VM is ended by signal.
+    type: int
+    default: 60
+  timeout:
+    description: Seconds to wait with O(state=ready).
+    type: int
+    default: 300
+  keep_data:
+    description: Keep the data disk with O(state=absent), and with it everything that was built in the guest.
+    type: bool
+    default: false
+notes:
+  - Run it as root.
+  - A run that finds everything as recorded starts no Nix process.
+  - The working directory must not have a comma in its path, because QEMU takes none.
+seealso:
+  - module: nixmac.linux_builder.launchd_service
+  - module: nixmac.linux_builder.builder_verify
+"""
+
+EXAMPLES = r"""
+- name: Realise the builder and prepare its files
+  nixmac.linux_builder.builder_vm:
+    package: github:NixOS/nixpkgs/bd495b825e5c4365131f9b744cce923d42c06158#darwin.linux-builder
+    cores: 4
+    memory_mib: 8192
+  become: true
+  register: builder
+
+- name: Hold it running
+  nixmac.linux_builder.launchd_service:
+    label: org.nixmac.linux-builder
+    definition: "{{ builder.definition }}"
+    state: started
+  become: true
+
+- name: Wait until it answers
+  nixmac.linux_builder.builder_vm:
+    state: ready
+    timeout: 300
+  become: true
+
+- name: Remove it but keep what was built
+  nixmac.linux_builder.builder_vm:
+    state: absent
+    keep_data: true
+  become: true
+"""
+
+RETURN = r"""
+store_path:
+  description: Store path of the VM; null in check mode where it was not realised before.
+  returned: O(state=present) or O(state=ready)
+  type: str
+generation:
+  description: Number of the profile's generation; null without a profile.
+  returned: O(state=present) or O(state=ready)
+  type: int
+package:
+  description: The locked reference; null in check mode where it was not resolved before.
+  returned: O(state=present) or O(state=ready)
+  type: str
+runner:
+  description: Path of the script that the launchd job runs.
+  returned: O(state=present)
+  type: str
+definition:
+  description:
+    - The launchd job, for the option O(nixmac.linux_builder.launchd_service#module:definition).
+    - Its environment holds a digest of runner and store path, so that the job restarts when either changes.
+  returned: O(state=present)
+  type: dict
+cores:
+  description: Processors of the VM.
+  returned: O(state=present)
+  type: int
+memory_mib:
+  description: Memory of the VM in MiB.
+  returned: O(state=present)
+  type: int
+disk_mib:
+  description: Size in MiB of the existing data disk, else the wanted one; null where neither is known.
+  returned: O(state=present)
+  type: int
+ready:
+  description: Whether guest and Nix daemon have answered.
+  returned: O(state=present) or O(state=ready)
+  type: bool
+boot_id:
+  description: The guest's C(/proc/sys/kernel/random/boot_id).
+  returned: O(state=ready), not in check mode
+  type: str
+seconds:
+  description: Seconds that were waited.
+  returned: O(state=ready), not in check mode
+  type: float
+removed:
+  description: Paths that were, or in check mode would be, removed.
+  returned: O(state=absent)
+  type: list
+  elements: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder import execute
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+
+STOCK_HOST_KEY = (
+    "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Igcm9vdEBuaXhvcwo="
+)
+
+
+def main() -> t.NoReturn:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "ready", "absent"], "default": "present"},
+            "package": {"type": "str"},
+            "update": {"type": "bool", "default": False},
+            "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
+            "working_directory": {"type": "path", "default": "/var/lib/linux-builder"},
+            "memory_mib": {"type": "int"},
+            "cores": {"type": "int"},
+            "disk_mib": {"type": "int"},
+            "host_address": {"type": "str", "default": "127.0.0.1"},
+            "port": {"type": "int", "default": 31022},
+            "accept_any_address": {"type": "bool", "default": False},
+            "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
+            "public_host_key": {"type": "str", "default": STOCK_HOST_KEY, "no_log": False},
+            "label": {"type": "str", "default": "org.nixmac.linux-builder"},
+            "log_path": {"type": "path", "default": "/var/log/linux-builder.log"},
+            "ca_file": {"type": "path"},
+            "stop_timeout": {"type": "int", "default": 60},
+            "timeout": {"type": "int", "default": 300},
+            "keep_data": {"type": "bool", "default": False},
+        },
+        required_if=[("state", "present", ["package"])],
+        supports_check_mode=True,
+    )
+    run_module(module, execute)
+
+
+if __name__ == "__main__":
+    main()
