@@ -1,0 +1,214 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Handles for the tests: the Mac (through Ansible, as a user reaches it), its launchd, its stand-in, and the playbooks.
+
+`Launchd` and `Mac` know nothing of the lab, so they serve against a real Mac too. pytest-testinfra only carries the
+commands: its own idea of macOS has no services, and wants BSD's stat, which a stand-in lacks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+ROOT = Path(os.environ["LINUX_BUILDER_ROOT"])
+STATE = ROOT / ".cache" / "molecule"
+INVENTORY = STATE / "inventory.yml"
+PACKAGE = "path:/opt/lab/builder#darwin.linux-builder"
+NAME = "mac-a"
+
+LABEL = "org.nixmac.linux-builder"
+PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
+KEY = "/etc/nix/builder_ed25519"
+WORKING_DIRECTORY = "/var/lib/linux-builder"
+PROFILE = "/nix/var/nix/profiles/linux-builder"
+MACHINES = "/etc/nix/machines"
+SSH_ALIAS = "/etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf"
+LOG = "/var/log/linux-builder.log"
+PORT = 31022
+
+
+def poll(what: str, probe: t.Callable[[], t.Any], seconds: float) -> t.Any:
+    """The first true value that `probe` returns; an AssertionError that says `what` was awaited, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Played:
+    """One run of a playbook: exit status, output, and the recap's counters by host."""
+
+    rc: int
+    output: str
+    recap: dict[str, dict[str, int]]
+
+    def changed(self) -> int:
+        """Changed tasks over all hosts."""
+        return sum(counters["changed"] for counters in self.recap.values())
+
+
+def play(name: str, *arguments: str, package: str = PACKAGE) -> Played:
+    """Run a playbook of the installed artifact (`site`, `verify`, `teardown`)."""
+    done = subprocess.run(
+        [
+            "ansible-playbook",
+            f"nixmac.linux_builder.{name}",
+            f"--inventory={INVENTORY}",
+            f"--extra-vars={json.dumps({'linux_builder_package': package})}",
+            *arguments,
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1200,
+        check=False,
+        env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0"),
+    )
+    recap = {
+        match[1]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match[2])}
+        for match in re.finditer(r"^(\S+)\s+: (ok=.*)$", done.stdout, re.MULTILINE)
+    }
+    return Played(done.returncode, done.stdout, recap)
+
+
+class Mac:
+    """Commands on the Mac, as root through Ansible and sudo. `host` is pytest-testinfra's."""
+
+    def __init__(self, host: t.Any) -> None:
+        self._host = host
+
+    def run(self, *argv: str) -> t.Any:
+        """Run and return rc, stdout, stderr."""
+        return self._host.run(shlex.join(argv))
+
+    def out(self, *argv: str) -> str:
+        """Standard output of a command that must succeed, stripped."""
+        done = self.run(*argv)
+        assert done.rc == 0, f"{shlex.join(argv)}: exit {done.rc}\n{done.stdout}\n{done.stderr}"
+        return str(done.stdout).strip()
+
+    def shell(self, script: str) -> str:
+        """Standard output of a shell script that must succeed; Nix's programs are on its PATH, wherever they are."""
+        return self.out("/bin/sh", "-c", f"PATH=/nix/var/nix/profiles/default/bin:/usr/bin:/bin:/usr/sbin:/sbin; {script}")
+
+    def nix_setting(self, name: str) -> str:
+        """A setting as Nix itself reads it from the files."""
+        shown = self.shell("nix --extra-experimental-features nix-command show-config 2>/dev/null")
+        (value,) = re.findall(rf"^{re.escape(name)} = (.*)$", shown, re.MULTILINE)
+        return str(value)
+
+    def read(self, path: str) -> str:
+        """A text file's content."""
+        return self.out("/bin/cat", path)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is anything at `path`."""
+        return bool(self.run("/bin/test", "-e", path).rc == 0)
+
+    def listing(self, path: str) -> tuple[str, str, str]:
+        """(mode as ls shows it, owner, group): the one form that ls has everywhere."""
+        mode, _links, owner, group = self.out("/bin/ls", "-ld", path).split()[:4]
+        return mode.rstrip("@+."), owner, group
+
+    def guest(self, *argv: str) -> t.Any:
+        """Run in the VM, over the ssh alias that the Nix daemon uses."""
+        return self.run(
+            "/usr/bin/ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+            "-o", "ConnectTimeout=5", "linux-builder", shlex.join(argv),
+        )  # fmt: skip
+
+    def guest_boot_id(self) -> str:
+        """The VM's boot id, '' while it does not answer."""
+        done = self.guest("cat", "/proc/sys/kernel/random/boot_id")
+        return str(done.stdout).strip() if done.rc == 0 else ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What `launchctl print` says of a job."""
+
+    state: str
+    pid: int | None
+    runs: int
+    path: str
+    text: str
+
+
+class Launchd:
+    """launchd's system domain on the Mac."""
+
+    def __init__(self, mac: Mac) -> None:
+        self._mac = mac
+
+    def job(self, label: str) -> Job | None:
+        """The job as launchd has it, None where it is not loaded."""
+        done = self._mac.run("/bin/launchctl", "print", f"system/{label}")
+        if done.rc != 0:
+            return None
+        # Values of the job itself are indented once; deeper ones belong to its parts.
+        values = dict(re.findall(r"^\t([a-z][a-z ]*) = (.*)$", done.stdout, re.MULTILINE))
+        pid = values.get("pid")
+        return Job(
+            values.get("state", ""), int(pid) if pid else None, int(values.get("runs", 0)), values.get("path", ""), done.stdout
+        )
+
+    def labels(self) -> set[str]:
+        """Labels of all jobs that are loaded."""
+        lines = self._mac.out("/bin/launchctl", "list").splitlines()[1:]
+        return {line.split("\t")[-1] for line in lines}
+
+
+class StandIn:
+    """The container that plays the Mac. Only for what nobody does to a Mac over SSH: pulling its plug, reading all of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def _lab(self, *arguments: str, stdin: str = "") -> str:
+        done = subprocess.run(
+            [str(ROOT / "tests" / "lab" / "lab"), *arguments],
+            input=stdin, capture_output=True, text=True, timeout=600, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"lab {shlex.join(arguments)}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def root(self, *argv: str, stdin: str = "") -> str:
+        """Standard output of a command run as root inside, past Ansible and SSH."""
+        return self._lab("exec", self.name, "--", *argv, stdin=stdin)
+
+    def restart(self) -> None:
+        """Stop and start it, as a Mac's power button does: /tmp and /var/run come back empty."""
+        self._lab("restart", self.name)
+
+    def snapshot(self) -> dict[str, t.Any]:
+        """See snapshot.py, which runs inside."""
+        source = (Path(__file__).parent / "snapshot.py").read_text()
+        snapshot: dict[str, t.Any] = json.loads(self.root("/usr/bin/python3", "-", stdin=source))
+        return snapshot
+
+
+def differences(before: dict[str, t.Any], after: dict[str, t.Any]) -> list[str]:
+    """One line for each entry in which two snapshots differ."""
+    lines = []
+    for part in sorted({*before, *after}):
+        old, new = before.get(part, {}), after.get(part, {})
+        lines += [f"{part}: gone: {key} {old[key]}" for key in sorted(set(old) - set(new))]
+        lines += [f"{part}: new: {key} {new[key]}" for key in sorted(set(new) - set(old))]
+        lines += [f"{part}: {key}: {old[key]} -> {new[key]}" for key in sorted(set(old) & set(new)) if old[key] != new[key]]
+    return lines
