@@ -104,7 +104,7 @@ def macos_version(path: str = SYSTEM_VERSION) -> tuple[str, str]:
     try:
         with open(path, "rb") as stream:
             data = plistlib.load(stream)
-    except (OSError, ValueError, ExpatError):
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, ExpatError):  # what plistlib leaks
         return "", ""
     if not isinstance(data, dict):
         return "", ""
