@@ -5,6 +5,7 @@
 
 # Copies the checkout (tracked files, and new ones that git does not ignore) to where ansible-test and ansible-lint
 # find a collection: .cache/ansible_collections/nixmac/linux_builder. What those tools cached in the copy is dropped.
+# The lab stays out, as it does of the artifact: it is a program of its own, with its own tests and Python.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
@@ -12,7 +13,7 @@ set -euo pipefail
 rm -rf "$COPY"
 mkdir -p "$COPY"
 cd "$ROOT"
-git ls-files -z --cached --others --exclude-standard |
+git ls-files -z --cached --others --exclude-standard -- . ':!tests/lab' ':!tests/unit/lab' |
     while IFS= read -r -d '' file; do
         # A tracked file that was deleted in the work tree is still listed.
         if [ -e "$file" ] || [ -L "$file" ]; then printf '%s\0' "$file"; fi

@@ -18,4 +18,4 @@ trap 'rm -rf "$ANSIBLE_SSH_CONTROL_PATH_DIR"' EXIT
 export LINUX_BUILDER_ROOT="$ROOT"
 [ $# -gt 0 ] || set -- test
 cd "$ROOT"
-molecule --no-ansi "$@"
+NO_COLOR=1 molecule "$@"
