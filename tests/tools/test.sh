@@ -5,8 +5,9 @@
 
 # test.sh [--full]: what `make test` and `make test-full` run. One line per stage; a failing stage shows its log.
 # The last line is "N passed, N failed, N skipped" over all of pytest's tests and all other stages.
+# The functions are called by a trap and by `stage`, which shellcheck does not see:
+# shellcheck disable=SC2317
 set -euo pipefail
-# shellcheck disable=SC2317  # the functions are called by a trap and by `stage`, which shellcheck does not see
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
 cd "$ROOT"
