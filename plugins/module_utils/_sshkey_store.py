@@ -39,7 +39,7 @@ _LIMIT = 64 * 1024  # bytes; a 16384 bit RSA key takes 13 KiB
 _LOCK_TIMEOUT = 60.0  # seconds
 _BACKUP = re.compile(r"\.\d+\.\d{4}-\d\d-\d\d@\d\d:\d\d:\d\d~$")
 
-Inode = list[int]  # device and inode number, as JSON keeps them
+Mark = list[int]  # what tells a file from any other, as JSON keeps it; a number of an inode alone is soon given to another
 
 
 class Disk:
@@ -90,9 +90,9 @@ def _identity(status: os.stat_result) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _inode(path: str) -> Inode | None:
+def _mark(path: str) -> Mark | None:
     status = lstat(path)
-    return None if status is None else [status.st_dev, status.st_ino]
+    return None if status is None else list(_identity(status))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,11 +108,11 @@ class Change:
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
-    """One half in the journal's record: inodes before and after (None: no file), and the name its backup gets."""
+    """One half in the journal's record: the files before and after (None: no file), and the name its backup gets."""
 
     name: str
-    old: Inode | None
-    new: Inode | None
+    old: Mark | None
+    new: Mark | None
     backup: str | None
 
 
@@ -232,12 +232,12 @@ class PairStore:
     def _after_undo(self, entry: _Entry) -> str | None:
         """The file that holds a half once the record is undone; None: no file."""
         target, kept = self._targets[entry.name], self._in_journal(f"{entry.name}.old")
-        now = _inode(target)
+        now = _mark(target)
         if now not in (None, entry.old, entry.new):
             return target  # somebody put another file there since: it stays
         if entry.old is None:
             return None
-        return target if now == entry.old or _inode(kept) is None else kept
+        return target if now == entry.old or _mark(kept) is None else kept
 
     def recover(self) -> list[str]:
         """Resolve what an interrupted run left: undo (armed), finish (done), or just sweep. Returns backups it made."""
@@ -256,9 +256,9 @@ class PairStore:
             source = self._after_undo(entry)
             if source == kept:
                 self._disk.rename(kept, target)
-            elif source is None and _inode(target) is not None:
+            elif source is None and _mark(target) is not None:
                 self._disk.unlink(target)
-            elif source == target and entry.old is not None and _inode(target) != entry.old:
+            elif source == target and entry.old is not None and _mark(target) != entry.old:
                 backups += self._keep(entry, self._backup_name(entry.name))
         if entries:
             self._disk.sync(self._directory)
@@ -277,13 +277,13 @@ class PairStore:
     def _keep(self, entry: _Entry, backup: str) -> list[str]:
         """Give the old half its backup's name; a link first, because it cannot overwrite anything."""
         kept = self._in_journal(f"{entry.name}.old")
-        if _inode(kept) is None:
-            return [backup] if _inode(backup) == entry.old else []
-        if _inode(backup) not in (None, entry.old):
+        if _mark(kept) is None:
+            return [backup] if _mark(backup) == entry.old else []
+        if _mark(backup) not in (None, entry.old):
             backup = self._backup_name(entry.name)
         if entry.name == "private":
             os.chmod(kept, stat.S_IMODE(os.lstat(kept).st_mode) & 0o600)
-        if _inode(backup) is None:
+        if _mark(backup) is None:
             self._disk.link(kept, backup)
         self._disk.unlink(kept)
         return [backup]
@@ -292,7 +292,7 @@ class PairStore:
         """`<path>.<pid>.<date>~`, the form of Ansible's own backups; a name that is free."""
         stamp = time.strftime("%Y-%m-%d@%H:%M:%S~", time.localtime())
         number = os.getpid()
-        while _inode(f"{self._targets[name]}.{number}.{stamp}") is not None:
+        while _mark(f"{self._targets[name]}.{number}.{stamp}") is not None:
             number += 1
         return f"{self._targets[name]}.{number}.{stamp}"
 
@@ -318,7 +318,7 @@ class PairStore:
         with self._errors("the new key cannot be read"):
             content = self._read_half(path).content or b""
             for name in (path, path + ".pub"):
-                if _inode(name) is not None:
+                if _mark(name) is not None:
                     self._disk.unlink(name)
             return content
 
@@ -352,7 +352,7 @@ class PairStore:
                 self._disk.link(self._targets[change.name], kept)
             self._check_unchanged(change, kept)
             backup = self._backup_name(change.name) if change.backup else None
-            entries.append(_Entry(change.name, _inode(kept), _inode(new), backup))
+            entries.append(_Entry(change.name, _mark(kept), _mark(new), backup))
         record = json.dumps([dataclasses.asdict(entry) for entry in entries]).encode()
         self._disk.create(self._in_journal("record"), record, Access(os.geteuid(), os.getegid(), 0o600))
         self._disk.sync(self.journal)
