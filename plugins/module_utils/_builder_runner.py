@@ -67,6 +67,7 @@ _BODY = r"""
 claims=$directory/run
 pid_file=$directory/run/vm.pid
 claim=
+sole=
 vm=
 spent=0
 
@@ -139,11 +140,14 @@ stop_vm() {
     kill -KILL "$1" 2>/dev/null
 }
 
+# End with status $1. What belongs to a VM is removed only by the instance that may have one.
 leave() {
-    rm -f "$pid_file"
+    if [ -n "$sole" ]; then
+        rm -f "$pid_file"
+        rm -rf "$directory/tmp"
+        mkdir -m 0700 "$directory/tmp"
+    fi
     [ -z "$claim" ] || rm -f "$claim"
-    rm -rf "$directory/tmp"
-    mkdir -m 0700 "$directory/tmp"
     exit "$1"
 }
 
@@ -151,7 +155,7 @@ leave() {
 on_stop() {
     trap '' TERM INT
     # The signal may come between the VM's start and the assignment that remembers it.
-    if [ -z "$vm" ] && [ "${!:-}" != "$started_before" ]; then
+    if [ -z "$vm" ] && [ "$!" != "$started_before" ]; then
         vm=$!
     fi
     if [ -n "$vm" ] && running "$vm"; then
@@ -175,11 +179,11 @@ take_claim() {
         pid=${pid%%.*}
         if [ "$pid" != "$$" ] && running_as "$pid" run-builder; then
             say "process $pid already runs the builder on $disk; this one ends"
-            rm -f "$claim"
-            exit 75
+            leave 75
         fi
         rm -f "$other"
     done
+    sole=yes
 }
 
 # A VM that outlived its runner (kill -9) still writes to the disk: stop it first.
@@ -199,7 +203,10 @@ stop_leftover() {
 }
 
 cd "$directory" || exit 78
-started_before=
+# The number of the last background process has to be set before a trap can compare it.
+: &
+started_before=$!
+wait "$started_before"
 trap on_stop TERM INT
 trap : HUP
 take_claim
@@ -228,7 +235,7 @@ unset QEMU_NET_OPTS QEMU_KERNEL_PARAMS
 
 say "starting the VM: $QEMU_OPTS, ssh on $address port $port"
 # The VM's process writes its own number before it becomes the VM: no moment in which it runs unrecorded.
-started_before=${!:-}
+started_before=$!
 /bin/sh -c 'echo "$$" >"$1" && exec "$2"' run-builder-vm "$pid_file" "$program" </dev/null &
 vm=$!
 while :; do
