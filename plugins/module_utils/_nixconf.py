@@ -39,19 +39,25 @@ class Done:
     warnings: list[str]
 
 
-def run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None = None) -> Done:
+RequestOf = t.Callable[[Site, "str | None"], Request]
+
+
+def run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None = None, request_of: RequestOf | None = None) -> Done:
     """Carry out one task of nix_conf. Raises LinuxBuilderError, its message free of secrets.
 
-    nix: the Nix to ask; None finds the host's.
+    nix: the Nix to ask; None finds the host's. request_of: makes the request from the file's state (and the
+    owner) instead of from the options `settings`, `append` and `absent`.
     """
     masker = Masker(secrets_of(params.get("settings"), params.get("append"), params.get("absent")))
     try:
-        return _run(params, check_mode, nix, masker)
+        return _run(params, check_mode, nix, masker, request_of)
     except LinuxBuilderError as exc:
         raise type(exc)(masker.clean(exc.message), **masker.clean_data(exc.details)) from None
 
 
-def _run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, masker: Masker) -> Done:
+def _run(
+    params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, masker: Masker, request_of: RequestOf | None
+) -> Done:
     owner = check_owner(params["owner"]) if params.get("owner") else None
     asked = [str(name) for option in ("settings", "append") for name in (params.get(option) or {})]
     layout = _layout.choose(params.get("path"), asked)
@@ -60,10 +66,8 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, maske
     warnings: list[str] = []
     nix = nix or _find(bool(params.get("validate", True)), warnings)
     table = _table.without_nix() if nix is None else _table.ask(nix)
-    request = parse_request(
-        params.get("settings"), params.get("append"), params.get("absent"), table, bool(params.get("allow_unknown"))
-    )
     site = Site(layout.root, layout.path, snapshot.content, _cached(masker), table)
+    request = (request_of or _request_of(params))(site, owner)
     edit = plan(site, request, owner)
     restart = False
     if edit.changed:
@@ -75,6 +79,14 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, maske
     warnings += _remarks(layout, snapshot)
     before, after = masker.clean_file(edit.before), masker.clean_file(edit.after)
     return Done(edit.changed, masker.clean_data(result), before, after, layout.target, [masker.clean(text) for text in warnings])
+
+
+def _request_of(params: t.Mapping[str, t.Any]) -> RequestOf:
+    def parse(site: Site, _owner: str | None) -> Request:
+        options = (params.get("settings"), params.get("append"), params.get("absent"))
+        return parse_request(*options, site.table, bool(params.get("allow_unknown")))
+
+    return parse
 
 
 def _find(validate: bool, warnings: list[str]) -> Nix | None:

@@ -46,13 +46,6 @@ class Layout:
 
 def resolve(path: str) -> str:
     """The file behind a symlink. FileError for one that leads in a circle."""
-    try:
-        return os.path.realpath(path, strict=False) if not os.path.islink(path) else _follow(path)
-    except (OSError, RuntimeError) as exc:
-        raise FileError(f"{path}: the symlink cannot be followed. Check where it leads.", path=path) from exc
-
-
-def _follow(path: str) -> str:
     target = os.path.realpath(path)
     if os.path.islink(target):
         raise FileError(f"{path}: the symlink leads in a circle. Remove it.", path=path)

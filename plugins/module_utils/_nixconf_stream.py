@@ -36,11 +36,8 @@ class Assignment:
         return f"{self.path}:{self.index + 1}"
 
 
-class Files(t.Protocol):
-    """How the stream gets at files: bytes, None for a missing file, False for one that Nix silently ignores."""
-
-    def __call__(self, path: str) -> bytes | t.Literal[False] | None:
-        """Content of the file at `path` (as named, symlinks not resolved)."""
+# How the stream gets at a file, by the name used: bytes, None when it is missing, False when Nix silently ignores it.
+Files = t.Callable[[str], "bytes | t.Literal[False] | None"]
 
 
 @dataclasses.dataclass(frozen=True)
