@@ -15,6 +15,7 @@ export MOLECULE_EPHEMERAL_DIRECTORY="$CACHE/molecule/state"
 ANSIBLE_SSH_CONTROL_PATH_DIR=$(mktemp -d /tmp/nixmac.XXXXXX)
 export ANSIBLE_SSH_CONTROL_PATH_DIR
 trap 'rm -rf "$ANSIBLE_SSH_CONTROL_PATH_DIR"' EXIT
+mkdir -p "$CACHE/molecule"
 export LINUX_BUILDER_ROOT="$ROOT"
 [ $# -gt 0 ] || set -- test
 cd "$ROOT"

@@ -62,4 +62,6 @@ if [ "$(cat "$VENV/.made-from" 2>/dev/null)" != "$wanted" ]; then
     [ -x "$VENV/bin/python" ] || "$python" -m venv "$VENV"
     "$VENV/bin/python" -m pip install -q -r "$ROOT/tests/requirements.txt"
     printf '%s\n' "$wanted" >"$VENV/.made-from"
+    # The same for `lab venv`, which makes this environment too where only the lab is used.
+    sha256sum <"$ROOT/tests/requirements.txt" | cut -d' ' -f1 | tr -d '\n' >"$VENV/.requirements"
 fi

@@ -22,9 +22,8 @@ from pathlib import Path
 
 ROOT = Path(os.environ["LINUX_BUILDER_ROOT"])
 STATE = ROOT / ".cache" / "molecule"
-INVENTORY = STATE / "inventory.yml"
-PACKAGE = "path:/opt/lab/builder#darwin.linux-builder"
-NAME = "mac-a"
+INVENTORY = ROOT / ".cache" / "lab" / "inventory.yml"
+NAME = "mac-test"
 
 LABEL = "org.nixmac.linux-builder"
 PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
@@ -62,14 +61,14 @@ class Played:
         return sum(counters["changed"] for counters in self.recap.values())
 
 
-def play(name: str, *arguments: str, package: str = PACKAGE) -> Played:
+def play(name: str, *arguments: str) -> Played:
     """Run a playbook of the installed artifact (`site`, `verify`, `teardown`)."""
     done = subprocess.run(
         [
             "ansible-playbook",
             f"nixmac.linux_builder.{name}",
             f"--inventory={INVENTORY}",
-            f"--extra-vars={json.dumps({'linux_builder_package': package})}",
+            f"--extra-vars=linux_builder_hosts={NAME}",
             *arguments,
         ],
         stdin=subprocess.DEVNULL,
