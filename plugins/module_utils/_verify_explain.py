@@ -28,6 +28,15 @@ _TABLE: tuple[tuple[str, str], ...] = (
         "Correct it, or run the delegation role.",
     ),
     (
+        r"cannot build on[^\n]*\n?[^\n]*daemon-socket",
+        "The VM's own Nix daemon does not answer. Restart the VM: sudo launchctl kickstart -k system/{label}",
+    ),
+    (
+        r"daemon-socket|cannot connect to (?:socket|daemon)|error connecting to daemon",
+        "The Nix daemon of this Mac does not answer. See sudo launchctl print system/org.nixos.nix-daemon (Determinate: "
+        "system/systems.determinate.nix-daemon).",
+    ),
+    (
         r"Could not resolve hostname",
         "root's ssh does not know {alias}: /etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf is missing or is not included by "
         "/etc/ssh/ssh_config. Run the delegation role.",
@@ -58,11 +67,6 @@ _TABLE: tuple[tuple[str, str], ...] = (
         r"Connection (?:refused|timed out|reset|closed)|Operation timed out|banner exchange|kex_exchange",
         "The VM does not answer on {host_address}:{port}. See sudo launchctl print system/{label} and {log}; "
         "run the builder role.",
-    ),
-    (
-        r"daemon-socket|cannot connect to (?:socket|daemon)|error connecting to daemon",
-        "The Nix daemon of this Mac does not answer. See sudo launchctl print system/org.nixos.nix-daemon (Determinate: "
-        "system/systems.determinate.nix-daemon).",
     ),
     (
         r"No space left on device|disk I/O error|database or disk is full",

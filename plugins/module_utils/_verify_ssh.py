@@ -23,7 +23,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import last_words, likely_fix
 
 SSH = "/usr/bin/ssh"
-_URI = re.compile(r"(?:ssh|ssh-ng)://(?:([A-Za-z0-9_.-]+)@)?([A-Za-z0-9_.-]+)(?::(\d+))?(?:[/?].*)?")
+_URI = re.compile(r"(?:ssh|ssh-ng)://(?:([A-Za-z0-9_][A-Za-z0-9_.-]*)@)?([A-Za-z0-9_][A-Za-z0-9_.-]*)(?::(\d+))?(?:[/?].*)?")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CONNECT_SECONDS = 10
 

@@ -1,0 +1,343 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import os
+import types
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _verify
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import last_words, likely_fix
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_ssh import Guest, Target
+
+TARGET = Target(uri="ssh-ng://builder@linux-builder", key="/etc/nix/builder_ed25519")
+GUEST = "11111111-2222-3333-4444-555555555555"
+OTHER = "99999999-2222-3333-4444-555555555555"
+OWN = "00000000-2222-3333-4444-555555555555"
+KERNEL = "Linux version 6.12.0 (nixbld@localhost) #1 SMP"
+OUT = "/nix/store/" + "a" * 32 + "-linux-builder-proof-1"
+DRV = "/nix/store/" + "b" * 32 + "-linux-builder-proof-1.drv"
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb root@vm"
+BUILT = f"this derivation will be built:\n  {DRV}\nbuilding '{DRV}' on 'ssh-ng://builder@linux-builder'...\n"
+
+
+class Programs(Runner):
+    """nix-build, nix-store and ssh; `build` and `guest` are (exit status, stdout, stderr)."""
+
+    def __init__(self, build=(0, OUT + "\n", BUILT), guest=(0, GUEST + "\n", ""), delete=0):
+        super().__init__()
+        self.answers = {"nix-build": build, "ssh": guest, "nix-store": (delete, "", "" if not delete else "error: still alive")}
+        self.calls = []
+
+    def run(self, argv, **options):
+        self.started += 1
+        self.calls.append((list(argv), options))
+        answer = self.answers[os.path.basename(argv[0])]
+        if isinstance(answer, Exception):
+            raise answer
+        return Completed(tuple(argv), *answer)
+
+    def argvs(self, name):
+        return [argv for argv, _options in self.calls if os.path.basename(argv[0]) == name]
+
+
+@pytest.fixture(autouse=True)
+def fixture_mac(monkeypatch):
+    monkeypatch.setattr(_verify, "find_nix", lambda _runner: types.SimpleNamespace(path="/nix/bin/nix"))
+    monkeypatch.setattr(_verify, "own_boot_id", lambda: None)
+    monkeypatch.setattr(_verify, "parse_output", lambda _path: (KERNEL, GUEST))
+
+
+def verify(programs, systems=("aarch64-linux",), target=TARGET):
+    return _verify.verify(target, list(systems), 60, programs)
+
+
+def failure(programs, target=TARGET):
+    with pytest.raises(StateError) as caught:
+        verify(programs, target=target)
+    return caught.value.message
+
+
+def test_a_build_in_the_guest_is_proven():
+    found = verify(Programs())
+    assert found.boot_id == GUEST
+    assert found.warnings == []
+    proof = found.builds[0].as_dict()
+    assert proof.pop("seconds") >= 0
+    assert proof == {
+        "system": "aarch64-linux",
+        "store_path": OUT,
+        "kernel": KERNEL,
+        "boot_id": GUEST,
+        "builder": "ssh-ng://builder@linux-builder",
+    }
+
+
+def test_it_builds_through_the_daemon_elsewhere_and_without_substitutes():
+    programs = Programs()
+    verify(programs)
+    argv, options = programs.calls[0]
+    assert options["env"] == {"NIX_REMOTE": "daemon"}
+    text = " ".join(argv)
+    assert "--max-jobs 0" in text
+    assert "--option substitute false" in text
+    assert "allowSubstitutes = false" in text
+    assert "--rebuild" not in text
+
+
+def test_each_build_has_a_name_of_its_own():
+    programs = Programs()
+    verify(programs, ["aarch64-linux", "x86_64-linux"])
+    verify(programs)
+    names = [argv[-1].split('name = "')[1].split('"')[0] for argv in programs.argvs("nix-build")]
+    assert len(set(names)) == 3
+
+
+def test_every_system_is_built_for():
+    programs = Programs()
+    assert [proof.system for proof in verify(programs, ["aarch64-linux", "x86_64-linux"]).builds] == [
+        "aarch64-linux",
+        "x86_64-linux",
+    ]
+
+
+def test_store_paths_are_deleted_on_both_sides():
+    programs = Programs()
+    verify(programs)
+    assert programs.argvs("nix-store") == [["/nix/bin/nix-store", "--delete", OUT, DRV]]
+    assert programs.argvs("ssh")[-1][-1] == f"nix-store --delete {OUT}"
+
+
+def test_store_paths_are_deleted_when_the_proof_fails():
+    programs = Programs(guest=(0, OTHER + "\n", ""))
+    failure(programs)
+    assert programs.argvs("nix-store")
+
+
+def test_what_cannot_be_deleted_is_a_warning():
+    assert "still alive" in verify(Programs(delete=1)).warnings[0]
+
+
+def test_nothing_is_asked_of_the_guest_when_nothing_was_built():
+    programs = Programs(build=(1, "", "error: unable to start any build;"))
+    failure(programs)
+    assert programs.argvs("ssh") == []
+
+
+def test_another_builders_work_is_no_proof_and_is_named():
+    built = BUILT.replace("ssh-ng://builder@linux-builder", "ssh://farm")
+    text = failure(Programs(build=(0, OUT + "\n", built), guest=(0, OTHER + "\n", "")))
+    assert "built on ssh://farm" in text
+    assert "linux_builder_speed_factor" in text
+
+
+def test_this_hosts_own_work_is_no_proof(monkeypatch):
+    monkeypatch.setattr(_verify, "own_boot_id", lambda: GUEST)
+    assert "on this host itself" in failure(Programs())
+
+
+def test_a_build_that_takes_too_long_says_what_may_be():
+    text = failure(Programs(build=CommandError("nix-build: no end after 60 s", timeout=60)))
+    assert "within 60 s" in text
+    assert "busy" in text
+
+
+def test_no_nix_build_at_all_stays_that_error():
+    with pytest.raises(CommandError, match="cannot be started"):
+        verify(Programs(build=CommandError("nix-build: cannot be started")))
+
+
+def test_success_without_a_store_path_is_no_success():
+    assert "nothing was built" in failure(Programs(build=(0, "", "")))
+
+
+def test_a_guest_that_refuses_the_key_is_explained():
+    text = failure(Programs(guest=(255, "", "builder@127.0.0.1: Permission denied (publickey).\n")))
+    assert "Permission denied" in text
+    assert "credentials" in text
+
+
+@pytest.mark.parametrize("answer", ["", "not a boot id\n", GUEST + "\nmore\n"])
+def test_a_guest_that_talks_nonsense_is_an_error(answer):
+    assert "does not tell its boot id" in failure(Programs(guest=(0, answer, "")))
+
+
+# The expression
+
+
+@pytest.mark.parametrize("system", ["", "aarch64", 'x" ; builder = "', "a b-linux", "x-linux\n"])
+def test_only_systems_get_into_the_expression(system):
+    with pytest.raises(ConfigError, match="no Nix system"):
+        _verify.expression(system, "name")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=12))
+def test_no_feature_breaks_out_of_its_string(feature):
+    try:
+        text = _verify.expression("x86_64-linux", "name", [feature])
+    except ConfigError:
+        return
+    assert f'requiredSystemFeatures = [ "{feature}" ]' in text
+    assert '"' not in feature
+
+
+def test_the_script_uses_shell_builtins_only():
+    words = _verify._SCRIPT.replace(";", " ; ").split(" ; ")
+    assert {part.split()[0] for part in words} <= {"read", "echo"}
+
+
+def test_no_systems_is_an_error():
+    with pytest.raises(ConfigError, match="systems"):
+        verify(Programs(), [])
+
+
+# The output
+
+
+@pytest.fixture(name="parse")
+def fixture_parse(monkeypatch, tmp_path):
+    monkeypatch.undo()
+
+    def parse(content):
+        file = tmp_path / "out"
+        if content is not None:
+            file.write_bytes(content.encode())
+        return _verify.parse_output(str(file))
+
+    return parse
+
+
+def test_kernel_and_boot_id_are_read(parse):
+    assert parse(f"{KERNEL}\n{GUEST}\n") == (KERNEL, GUEST)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "\n\n", f"Darwin Kernel\n{GUEST}\n", f"{KERNEL}\n\n", f"{KERNEL}\n{GUEST}", f"{KERNEL}\n{GUEST}\nx\n", "\0" * 9],
+)
+def test_any_other_output_is_no_proof(parse, content):
+    with pytest.raises(StateError, match="no Linux kernel"):
+        parse(content)
+
+
+def test_an_output_that_is_gone_is_an_error(parse):
+    with pytest.raises(StateError, match="cannot be read"):
+        parse(None)
+
+
+# ssh
+
+
+def argv_of(target):
+    programs = Programs()
+    Guest(target, programs).boot_id()
+    return programs.argvs("ssh")[0]
+
+
+def test_the_alias_is_left_to_the_ssh_configuration():
+    argv = argv_of(TARGET)
+    assert argv[-3:] == ["builder@linux-builder", "--", "cat /proc/sys/kernel/random/boot_id"]
+    assert "-p" not in argv
+    assert not any(word.startswith(("HostName", "HostKeyAlias")) for word in argv)
+    assert "BatchMode=yes" in argv
+    assert any(word.startswith("ConnectTimeout=") for word in argv)
+
+
+def test_without_an_alias_address_and_port_are_named():
+    argv = argv_of(dataclasses.replace(TARGET, uri="ssh-ng://builder@localhost", port=22))
+    assert argv[argv.index("-p") + 1] == "22"
+    assert {"HostName=127.0.0.1", "HostKeyAlias=localhost"} <= set(argv)
+
+
+def test_a_port_in_the_uri_wins():
+    argv = argv_of(dataclasses.replace(TARGET, uri="ssh-ng://builder@linux-builder:2222?compress=true"))
+    assert argv[argv.index("-p") + 1] == "2222"
+
+
+def test_the_host_key_is_held_to_the_one_that_nix_was_told():
+    seen = []
+
+    class Reader(Programs):
+        def run(self, argv, **options):
+            path = next(word.partition("=")[2] for word in argv if word.startswith("UserKnownHostsFile="))
+            with open(path, encoding="ascii") as stream:
+                seen.append((stream.read(), os.stat(path).st_mode & 0o777, path))
+            return super().run(argv, **options)
+
+    key = base64.b64encode((HOST_KEY + "\n").encode()).decode()
+    programs = Reader()
+    Guest(dataclasses.replace(TARGET, public_host_key=key), programs).boot_id()
+    assert "StrictHostKeyChecking=yes" in programs.argvs("ssh")[0]
+    assert seen[0][:2] == (f"linux-builder {HOST_KEY}\n", 0o600)
+    assert not os.path.exists(seen[0][2])
+
+
+@pytest.mark.parametrize("key", ["%%%", "AAA", "/w==", "ü"])
+def test_a_host_key_that_is_no_base64_is_an_error(key):
+    with pytest.raises(ConfigError, match="public_host_key"):
+        Guest(dataclasses.replace(TARGET, public_host_key=key), Programs())
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "linux-builder", "https://x", "ssh-ng://", "ssh-ng://a b", "ssh-ng://-oProxyCommand=x", "ssh-ng://u@-x"]
+)
+def test_a_uri_that_is_no_ssh_store_is_an_error(uri):
+    with pytest.raises(ConfigError, match="uri"):
+        Guest(dataclasses.replace(TARGET, uri=uri), Programs())
+
+
+# Explanations
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        ("error: bad machine specification: failed to convert column #3 in a row", "malformed"),
+        ("ssh: Could not resolve hostname linux-builder: nodename nor servname", "ssh_config.d"),
+        ("Host key verification failed.\ncannot build on 'ssh-ng://x'\nFailed to find a machine for remote build!", "host key"),
+        ("builder@linux-builder: Permission denied (publickey).\nFailed to find a machine for remote build!", "public half"),
+        ("ssh: connect to host 127.0.0.1 port 31022: Connection refused", "launchctl print system/org.nixmac"),
+        ("@ WARNING: UNPROTECTED PRIVATE KEY FILE! @\nPermission denied (publickey)", "read by others"),
+        ("Not allowed at this time", "PerSourcePenalties"),
+        ("error: cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Connection refused", "Nix daemon"),
+        (
+            "cannot build on 'ssh-ng://x': error: cannot connect to socket at '/nix/var/nix/daemon-socket/socket'",
+            "The VM's own Nix",
+        ),
+        ("error: writing to file: No space left on device", "disk is full"),
+        ("error: unable to start any build; either increase '--max-jobs'", "delegation"),
+        (
+            "Cannot build 'x.drv'. Reason: local builds are disabled (max-jobs = 0)\nRequired system: 'aarch64-linux'",
+            "aarch64-linux",
+        ),
+        ("something new", "/var/log/linux-builder.log"),
+    ],
+)
+def test_words_of_nix_and_ssh_lead_to_a_fix(words, fix):
+    assert fix in likely_fix(words, TARGET, "aarch64-linux")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=200))
+def test_every_failure_gets_a_sentence(words):
+    assert likely_fix(words, TARGET, "x86_64-linux").endswith((".", "LISTEN"))
+
+
+def test_last_words_leave_out_warnings_and_lists():
+    stderr = f"warning: x\nthis derivation will be built:\n  {DRV}\nerror:\n       Unable to start\n       any build;\n"
+    assert last_words(Completed(("nix-build",), 1, "", stderr)) == "error: Unable to start any build;"
+
+
+def test_last_words_are_short_and_never_empty():
+    assert len(last_words(Completed(("x",), 1, "", "error " * 1000))) < 700
+    assert "exit status 1" in last_words(Completed(("x",), 1, "", ""))
