@@ -30,6 +30,7 @@ VOLATILE = {
     "/nix/var/nix/userpool2": "locks of the build users",
     "/nix/var/nix/current-load": "locks of the build slots, made by Nix for every machine that it ever used",
     "/root/.cache/nix": "Nix's own caches of fetched and evaluated flakes",
+    "/var/root/.cache/nix": "the same, in root's home on a Mac",
     "/var/db/com.apple.xpc.launchd": "launchd's overrides, which have no delete",
     "/var/run": "empty after a restart anyway; what listens and what runs is looked at below",
     "/var/tmp": "temporary",
