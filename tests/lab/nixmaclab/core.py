@@ -57,7 +57,6 @@ def run(
     *,
     log: pathlib.Path | None = None,
     env: t.Mapping[str, str] | None = None,
-    stdin: str | None = None,
     check: bool = True,
     capture: bool = False,
 ) -> subprocess.CompletedProcess[str]:
@@ -67,10 +66,10 @@ def run(
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as stream:
-            done = subprocess.run(words, stdout=stream, stderr=subprocess.STDOUT, env=full_env, input=stdin, text=True, check=False)
+            done = subprocess.run(words, stdout=stream, stderr=subprocess.STDOUT, env=full_env, text=True, check=False)
     else:
         pipe = subprocess.PIPE if capture else None
-        done = subprocess.run(words, stdout=pipe, stderr=pipe, env=full_env, input=stdin, text=True, check=False)
+        done = subprocess.run(words, stdout=pipe, stderr=pipe, env=full_env, text=True, check=False)
     if check and done.returncode != 0:
         tail = ""
         if log is not None:

@@ -26,7 +26,7 @@ def host_key() -> pathlib.Path:
     The stock builder carries a pair whose private half is public knowledge; that half is not ours to ship, so
     the lab has a pair of its own, made the same way and known to the inventory by its base64 form.
     """
-    folder = core.CACHE / "guest-key"
+    folder = core.CACHE / "ssh" / "guest"
     key = folder / "ssh_host_ed25519_key"
     if not key.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def _vmlinux(image: pathlib.Path, target: pathlib.Path) -> None:
         at = data.find(magic)
         while at >= 0:
             # Trailing bytes after the stream make the tools complain; what they wrote before that is what counts.
-            done = subprocess.run([core.need(tool), "-dcq"], input=data[at:], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+            done = subprocess.run([core.need(tool), "-dcq"], input=data[at:], capture_output=True, check=False)
             if done.stdout[:4] == b"\x7fELF":
                 target.write_bytes(done.stdout)
                 return
@@ -124,7 +124,8 @@ def _make(scratch: pathlib.Path) -> None:
     with core.step("guest: root file system"):
         hook = f"--customize-hook={GUEST / 'customize.sh'} \"$1\" {GUEST} {host_key()}"
         packages = core.read_list(GUEST / "packages.txt")
-        core.mmdebstrap(core.SUITE, scratch / "rootfs.tar", packages, logs / "guest-root.log", "--variant=essential", hook, *EXCLUDES)
+        options = ["--variant=essential", hook, *EXCLUDES]
+        core.mmdebstrap(core.SUITE, scratch / "rootfs.tar", packages, logs / "guest-root.log", *options)
 
 
 def build() -> pathlib.Path:
