@@ -53,7 +53,8 @@ def parse_target(text: str) -> Target:
     """UsageError when it is none. Domains that the stand-in lacks parse too and are not found later."""
     kind, slash, rest = text.partition("/")
     if kind == "system":
-        if slash and (not rest or "/" in rest):
+        # `system/` is the man page's own form of the bare domain.
+        if slash and "/" in rest:
             raise UsageError("Unrecognized target specifier.")
         return Target(kind, None, rest or None)
     if kind in ("gui", "user", "login", "pid", "session"):

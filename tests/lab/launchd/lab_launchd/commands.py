@@ -31,7 +31,7 @@ _TARGET_HELP = (
     "<service-target> takes a form of <domain-target>/<service-id>.\n"
     "Please refer to `man launchctl` for explanation of the <domain-target> specifiers."
 )
-SLOW_BOOTOUT_SECONDS = 1.0  # 10.15 and 11 answer 36 when the job is not gone by then
+SLOW_BOOTOUT_SECONDS = 0.5  # 10.15 and 11 answer 36 when the job is not gone by then
 
 
 def _usage(command: str, arguments: str) -> str:

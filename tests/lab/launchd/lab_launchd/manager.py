@@ -31,6 +31,7 @@ from lab_launchd.job import Job
 from lab_launchd.spawn import Identity
 
 POLL_SECONDS = 0.5
+SHUTDOWN_SECONDS = 65.0  # even for jobs with ExitTimeOut 0
 
 
 class Domain:
@@ -260,8 +261,11 @@ class Manager:
             pass
 
     def stop(self) -> None:
-        """Shut down: SIGTERM to every job; each is killed after its own exit timeout."""
+        """Shut down: SIGTERM to every job; each is killed after its own exit timeout, or when time is up."""
         self.stopping = True
+        last = time.monotonic() + SHUTDOWN_SECONDS
         for job in self.jobs():
             job.spawn_at = job.next_interval = job.next_minute = None
             job.terminate()
+            if job.pid:
+                job.kill_at = min(job.kill_at or last, last)

@@ -158,8 +158,8 @@ def _trigger(name: str, job: Job, stream: str, descriptor: list[str]) -> list[st
     return rows + ["\t\t" + row for row in descriptor] + ["\t}", "}"]
 
 
-def _channel(stream: str) -> list[str]:
-    rows = ["port = 0x3521b", "active = 0", "managed = 1", "reset = 0", "hide = 0", "watching = 0"]
+def _channel(stream: str, watching: int) -> list[str]:
+    rows = ["port = 0x3521b", "active = 0", "managed = 1", "reset = 0", "hide = 0", "watching = %d" % watching]
     return ['"%s" = {' % stream, *("\t" + row for row in rows), "}"]
 
 
@@ -171,13 +171,13 @@ def _event_triggers(job: Job) -> list[str]:
         stream = "com.apple.fsevents.matching"
         listed = ['\t%d = "%s"' % pair for pair in enumerate(definition.watch_paths)]
         triggers += _trigger("com.apple.launchd.WatchPaths", job, stream, ['"WatchPaths" => [', *listed, "]"])
-        channels += _channel(stream)
+        channels += _channel(stream, 0)
     for number, entry in enumerate(definition.calendar):
         stream = "com.apple.launchd.calendarinterval"
         rows = ['"%s" => %d' % pair for pair in entry.items()]
         triggers += _trigger("%s.%d" % (job.label, 268435456 + number), job, stream, rows)
     if definition.calendar:
-        channels += _channel("com.apple.launchd.calendarinterval")
+        channels += _channel("com.apple.launchd.calendarinterval", 1)
     if not triggers:
         return []
     return _block("event triggers", triggers) + _block("event channels", channels)
@@ -239,9 +239,10 @@ def _properties(job: Job, era: int) -> list[str]:
     if definition.inferred:
         words.append("inferred program")
     system = job.domain.kind == "system"
-    if system and era <= 14:
+    # As captured: 13 in the system domain, 14 in the gui domain too, never in user/<uid>.
+    if system and era <= 14 or job.domain.kind == "gui" and era == 14:
         words.append("system service")
-    if system and era == 14:
+    if era == 14 and job.domain.kind != "user":
         words.append("tle system")
     if system and era >= 26:
         words += ["managed LWCR", "has LWCR"]

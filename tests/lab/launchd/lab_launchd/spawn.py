@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 import resource
+import select
 import signal
 import typing as t
 
@@ -126,16 +127,16 @@ def _child(definition: Definition, identity: Identity, environment: dict[str, st
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     _open_onto(paths[1] or "/dev/null", append, 1)
     _open_onto(paths[2] or "/dev/null", append, 2)
+    # All other descriptors are closed by the exec: Python opens none of them inheritable.
     arguments = definition.arguments or [definition.program]
-    os.closerange(3, _pipe_end)
-    os.closerange(_pipe_end + 1, 4096)
     if definition.inferred:
         # A bare name is looked up in the default path, as execvp(3) does.
         os.execvpe(definition.program, arguments, environment)
     os.execve(definition.program, arguments, environment)
 
 
-_pipe_end = 0
+# A log path may be a FIFO without a reader: then the daemon stops waiting for the exec and goes on.
+_SPAWN_SECONDS = 5.0
 
 
 def spawn(definition: Definition, identity: Identity, environment: dict[str, str]) -> tuple[int, str]:
@@ -143,13 +144,10 @@ def spawn(definition: Definition, identity: Identity, environment: dict[str, str
 
     Waits for the exec (milliseconds): launchd knows at once whether a spawn failed.
     """
-    global _pipe_end
     receive, send = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            os.close(receive)
-            _pipe_end = send
             _reset_signals()
             _child(definition, identity, environment)
         except BaseException as error:  # whatever it is, a forked copy of the daemon must not go on
@@ -160,7 +158,7 @@ def spawn(definition: Definition, identity: Identity, environment: dict[str, str
         os._exit(EX_CONFIG)
     os.close(send)
     problem = b""
-    while True:
+    while select.select([receive], [], [], _SPAWN_SECONDS)[0]:
         piece = os.read(receive, 1024)
         if not piece:
             break
