@@ -9,7 +9,7 @@ set -euo pipefail
 . "$(dirname -- "$0")/common.sh"
 
 "$ROOT/tests/tools/copy.sh"
-export ANSIBLE_HOME="$CACHE/ansible-home"
+export ANSIBLE_HOME="$CACHE/ansible-home" ANSIBLE_COLLECTIONS_PATH="$INSTALLED"
 mkdir -p "$CACHE/artifact"
 rm -f "$CACHE"/artifact/*.tar.gz
 ansible-galaxy collection build --force --output-path "$CACHE/artifact" "$COPY"

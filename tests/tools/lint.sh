@@ -9,7 +9,7 @@ set -euo pipefail
 . "$(dirname -- "$0")/common.sh"
 cd "$ROOT"
 
-ALL=(ruff mypy yamllint shellcheck headers specs docs ansible-lint build)
+ALL=(ruff mypy yamllint shellcheck headers tools specs docs ansible-lint build)
 
 if [ $# -ne 1 ]; then
     [ $# -gt 0 ] || set -- "${ALL[@]}"
@@ -49,6 +49,10 @@ shellcheck)
     ;;
 headers)
     reuse lint
+    ;;
+tools)
+    # The checks below check something: their own tests.
+    pytest -q tests/tools
     ;;
 specs)
     python tests/tools/check_argument_specs.py .
