@@ -27,8 +27,9 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_expla
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_ssh import Guest, Target
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-# Through the daemon, as for every other user; root would otherwise open the store itself.
-_DAEMON = {"NIX_REMOTE": "daemon"}
+# Through the daemon, as for every other user; root would otherwise open the store itself. And with the configuration
+# of the host alone: sudo on macOS keeps HOME, and with it somebody's own nix.conf.
+_DAEMON = {"NIX_REMOTE": "daemon", "NIX_USER_CONF_FILES": ""}
 _SYSTEM = re.compile(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+")
 _FEATURE = re.compile(r"[A-Za-z0-9_.-]+")
 _STORE_PATH = re.compile(r"/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]+")

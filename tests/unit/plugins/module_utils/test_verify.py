@@ -86,7 +86,7 @@ def test_it_builds_through_the_daemon_elsewhere_and_without_substitutes():
     programs = Programs()
     verify(programs)
     argv, options = programs.calls[0]
-    assert options["env"] == {"NIX_REMOTE": "daemon"}
+    assert options["env"] == {"NIX_REMOTE": "daemon", "NIX_USER_CONF_FILES": ""}
     text = " ".join(argv)
     assert "--max-jobs 0" in text
     assert "--option substitute false" in text
