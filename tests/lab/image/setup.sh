@@ -36,6 +36,8 @@ chmod 0440 /etc/sudoers
 rm -rf /etc/sudoers.d
 
 ln -sf python3.9 /usr/bin/python3
+ln -sf ../bin/lsof /usr/sbin/lsof # where macOS has it
+/usr/bin/python3 -c 'import ctypes, hypothesis, pytest, pytest_mock, sqlite3, ssl'
 rm -f /etc/ssh/ssh_host_* /etc/motd /etc/update-motd.d/*
 install -d -m 0755 /var/db /var/log /run/sshd /etc/ssh/ssh_config.d
 chmod 1777 /tmp
