@@ -306,12 +306,12 @@ def _comment(wish: Wish, pair: Pair, public: PublicKey | None, key: PrivateKey |
 
 
 def _plan_backups(plan: Plan, wish: Wish, pair: Pair) -> None:
-    """Back up what identifies another key than the one that will be there."""
+    """Back up all content but that of the very key that will be there, even if it looks like rubbish."""
     if not wish.backup:
         return
     plan.back_up_private = plan.key in (GENERATE, INSTALL) and bool(pair.private.content)
-    old = _public_of(pair)
-    plan.back_up_public = plan.public_text is not None and old is not None and old != plan.public
+    same = plan.public is not None and _public_of(pair) == plan.public
+    plan.back_up_public = plan.public_text is not None and bool(pair.public.content) and not same
 
 
 def _plan_access(plan: Plan, wish: Wish, pair: Pair) -> None:

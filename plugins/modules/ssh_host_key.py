@@ -83,7 +83,7 @@ options:
     default: if_invalid
   backup:
     description:
-      - Keep each half that belongs to another key than the new one as C(<path>.<pid>.<date>~), the private one with mode 0600.
+      - Keep each file that is replaced, unless it held the same key, as C(<path>.<pid>.<date>~), the private one with mode 0600.
       - When omitted, this is done with O(state=present) and not with O(state=absent).
     type: bool
   remove_backups:
