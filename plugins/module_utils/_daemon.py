@@ -35,7 +35,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_nix import Layout, daemon_label
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl, explain
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, find_nix
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import EMPTY_CONF_DIR, Nix, find_nix
 
 RESTART_TIMEOUT = 60.0  # seconds until a restarted daemon has to answer
 _POLL = 0.5  # seconds between two looks
@@ -43,13 +43,18 @@ _POLL = 0.5  # seconds between two looks
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is asked for. label: None finds it. drain_timeout: seconds. forget: restart if needed and keep no record."""
+    """What is asked for.
+
+    label: None finds it. drain_timeout: seconds. forget: restart if needed and keep no record. pending: the play
+    is about to change the configuration; only check mode, in which that has not happened, looks at it.
+    """
 
     label: str | None = None
     drain_timeout: float = 600
     force: bool = False
     record: str = "/var/db/nixmac.linux_builder/daemon.json"
     forget: bool = False
+    pending: bool = False
 
 
 @dataclasses.dataclass
@@ -100,7 +105,7 @@ class Daemon:
         """Everything that the decision is made of. CommandError, with Nix' words, when the configuration is broken."""
         service = self.service()
         # Settings first, times of the files second: a change between the two shows as a file that is too new.
-        settings = digests(self.nix.settings())
+        settings = digests(self.nix.settings(), self.nix.settings(EMPTY_CONF_DIR))
         files = {path: changed_at(path) for path in read_files("/etc/nix/nix.conf")}
         mine = self._process(service.pid)
         record = parse_record(_files.read(self.options.record).content)
@@ -116,13 +121,15 @@ class Daemon:
         had_record = _files.lstat(self.options.record) is not None
         report.forgotten = self.options.forget and had_record
         if check_mode:
+            if self.options.pending and facts.pid is not None and not report.decision.required:
+                report.decision = Decision(True, "its configuration would be changed by this play")
             return report
         if report.decision.required:
             self._restart_when_idle(facts, report)
         if self.options.forget:
             self._forget()
         elif not report.deferred:
-            self._remember(facts)
+            self._remember(facts, report.restarted)
         return report
 
     def _restart_when_idle(self, facts: Facts, report: Report) -> None:
@@ -168,18 +175,17 @@ class Daemon:
             label=self.label,
         )
 
-    def _remember(self, facts: Facts) -> None:
+    def _remember(self, facts: Facts, restarted: bool) -> None:
         """Note what the process that runs now has read, unless that is noted already."""
-        service = self.service()
-        mine = self._process(service.pid)
-        if mine is None:
+        pid, started = facts.pid, facts.started
+        if restarted:
+            mine = self._process(self.service().pid)
+            pid, started = (mine.pid, mine.started) if mine else (None, None)
+        if pid is None or started is None or (facts.record and facts.record.describes(self.label, pid, started)):
             return
         # The settings from before the restart: had they changed since, the next run sees a difference and restarts.
-        record = Record(self.label, mine.pid, mine.started, facts.settings)
-        if facts.record is not None and facts.record.describes(self.label, mine.pid, mine.started):
-            return
-        directory = os.path.dirname(self.options.record)
-        os.makedirs(directory, mode=0o755, exist_ok=True)
+        record = Record(self.label, pid, started, facts.settings)
+        os.makedirs(os.path.dirname(self.options.record), mode=0o755, exist_ok=True)
         _files.write(self.options.record, record.dump(), _files.Ownership(mode=0o600))
 
     def _forget(self) -> None:

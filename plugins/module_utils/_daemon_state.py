@@ -85,15 +85,16 @@ def decide(facts: Facts) -> Decision:
     return Decision(False, "no configuration file changed since the daemon started")
 
 
-def digests(settings: t.Mapping[str, Setting]) -> dict[str, str]:
-    """A digest for each setting that the daemon looks at and that differs from its default.
+def digests(settings: t.Mapping[str, Setting], bare: t.Mapping[str, Setting]) -> dict[str, str]:
+    """A digest for each setting that the daemon looks at and that the configuration changes.
 
-    Defaults are left out, so that an update of Nix alone, which brings new ones, is no change.
+    settings: as the configuration makes them. bare: the same Nix without any configuration. What does not differ is
+    left out, so that an update of Nix alone, which brings new defaults and paths, is no change.
     """
     return {
         name: hashlib.sha256(json.dumps(setting.value, sort_keys=True).encode()).hexdigest()[:16]
         for name, setting in settings.items()
-        if setting.value != setting.default and name not in CLIENT_SETTINGS and name not in _SECRET
+        if name not in CLIENT_SETTINGS and name not in _SECRET and (name not in bare or setting.value != bare[name].value)
     }
 
 

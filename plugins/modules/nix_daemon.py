@@ -51,6 +51,12 @@ options:
       - It belongs to this module. Without it the times of the configuration files decide.
     type: path
     default: /var/db/nixmac.linux_builder/daemon.json
+  pending:
+    description:
+      - Whether the play changed, or in check mode would change, the configuration.
+      - Only check mode looks at it, to announce the restart that is to come. Otherwise the host itself tells.
+    type: bool
+    default: false
   state:
     description:
       - V(current) restarts the daemon if that is needed.
@@ -63,6 +69,11 @@ options:
 EXAMPLES = r"""
 - name: Let the Nix daemon read its configuration
   nixmac.linux_builder.nix_daemon:
+  become: true
+
+- name: The same after a task that may have changed nix.conf, announced in check mode too
+  nixmac.linux_builder.nix_daemon:
+    pending: "{{ nix_conf is changed }}"
   become: true
 
 - name: The same, within a maintenance window
@@ -122,6 +133,7 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
         drain_timeout=params["drain_timeout"],
         force=params["force"],
         record=params["record"],
+        pending=params["pending"],
         forget=params["state"] == "forgotten",
     )
     report = Daemon(options).run(check_mode)
@@ -158,6 +170,7 @@ def main() -> None:
             "drain_timeout": {"type": "int", "default": 600},
             "force": {"type": "bool", "default": False},
             "record": {"type": "path", "default": "/var/db/nixmac.linux_builder/daemon.json"},
+            "pending": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["current", "forgotten"], "default": "current"},
         },
         supports_check_mode=True,
