@@ -80,7 +80,8 @@ def check_uri(uri: str) -> str:
     """The URI, if a machines file can hold it. ConfigError else."""
     if not _URI.match(uri):
         raise ConfigError(
-            f"uri: {uri!r} must be a store URI with its scheme, like ssh-ng://builder@linux-builder, without blanks, `#` and `;`.", uri=uri
+            f"uri: {uri!r} must be a store URI with scheme, like ssh-ng://builder@linux-builder, without blanks, # and ;.",
+            uri=uri,
         )
     return uri
 
@@ -112,7 +113,9 @@ def _key_path(value: t.Any) -> str:
     if value in (None, "", "-"):
         return ""
     if not _PATH.match(str(value)):
-        raise ConfigError(f"ssh_key: {value!r} must be an absolute path without blanks, `#` and `;` (the daemon has no home directory).")
+        raise ConfigError(
+            f"ssh_key: {value!r} must be an absolute path without blanks, `#` and `;` (the daemon has no home directory)."
+        )
     return str(value)
 
 

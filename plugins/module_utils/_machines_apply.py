@@ -12,9 +12,8 @@ import functools
 import os
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _nixconf
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _machines_file as _file
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_block as _block
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_layout as _layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_table as _table
@@ -115,20 +114,24 @@ def _remarks(entry: Entry, host: Host) -> list[str]:
             "Use an alias with that port in /etc/ssh/ssh_config.d."
         )
     if name == "localhost" and not user:
-        raise ConfigError(f"uri: {entry.uri}: Nix runs `localhost` without a user locally, not over ssh. Write builder@localhost.")
+        raise ConfigError(
+            f"uri: {entry.uri}: Nix runs `localhost` without a user locally, not over ssh. Write builder@localhost."
+        )
     if name == "localhost":
-        return [f"{entry.uri}: Nix 2.31.0 to 2.31.2 builds locally for this host name; an alias in /etc/ssh/ssh_config.d is safe."]
+        return [
+            f"{entry.uri}: Nix 2.31.0 to 2.31.2 builds locally for this host name; an alias in /etc/ssh/ssh_config.d is safe."
+        ]
     return []
 
 
-def _run_file(
-    params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: str, entry: Entry | None
-) -> _nixconf.Done:
+def _run_file(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: str, entry: Entry | None) -> _nixconf.Done:
     path = params.get("path") or MACHINES
     if not os.path.isabs(path):
         raise ConfigError(f"path: {path!r} is not absolute.")
     if _layout.nix_darwin_owns(path):
-        raise ConfigError(f"{path}: is made by nix-darwin, which would undo any edit. Set nix.buildMachines in its configuration.", path=path)
+        raise ConfigError(
+            f"{path}: is made by nix-darwin, which would undo any edit. Set nix.buildMachines in its configuration.", path=path
+        )
     snapshot = _layout.read(path)
     line = None if entry is None else entry.line
     warnings = _judge(path, snapshot.content, host, refuse=entry is not None, uri=uri)
@@ -161,7 +164,9 @@ def _judge(path: str, content: bytes | None, host: Host, refuse: bool, uri: str)
         if problem.old_only and not host.old_parser:
             warnings.append(f"{text}, on Nix before 2.28.2 and on Lix. Correct that line.")
         elif refuse:
-            raise ConfigError(f"{text}, which breaks every build on this host. Correct or remove that line.", path=path, line=problem.line)
+            raise ConfigError(
+                f"{text}, which breaks every build on this host. Correct or remove that line.", path=path, line=problem.line
+            )
         else:
             warnings.append(f"{text}, which breaks every build on this host. Correct or remove that line.")
     return warnings
@@ -171,20 +176,22 @@ def _apply(snapshot: _files.Snapshot, after: bytes | None) -> None:
     if after is not None:
         _files.write(snapshot.path, after, _nixconf.new_ownership(snapshot), expected=snapshot)
     elif not snapshot.unchanged():
-        raise FileError(f"{snapshot.path}: was changed by somebody else meanwhile; it was not removed. Run again.", path=snapshot.path)
+        raise FileError(
+            f"{snapshot.path}: was changed by somebody else meanwhile; it was not removed. Run again.", path=snapshot.path
+        )
     else:
         _files.remove(snapshot.path)
 
 
-def _run_inline(
-    params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: str, entry: Entry | None
-) -> _nixconf.Done:
+def _run_inline(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: str, entry: Entry | None) -> _nixconf.Done:
     line = None if entry is None else entry.line
 
     def request_of(site: Site, owner: str | None) -> Request:
         """Ask for `builders` with the entry; without it, for the value that stands outside the block."""
         default = f"@{os.path.dirname(site.root)}/machines"
-        outside = _value(site, _block.without(site.content, _block.find(site.path, site.content, owner or DEFAULT_OWNER)), default)
+        outside = _value(
+            site, _block.without(site.content, _block.find(site.path, site.content, owner or DEFAULT_OWNER)), default
+        )
         new = _file.plan_value(_value(site, site.content, default), uri, line)
         if line is None and ";".join(piece for piece in _file.pieces(outside) if piece) == new:
             return Request({}, {}, frozenset({"builders"}), {})

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import grp
 import os
 import typing as t
@@ -19,10 +18,21 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixco
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_layout as _layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_table as _table
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError, FileError, LinuxBuilderError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import (
+    CommandError,
+    ConfigError,
+    FileError,
+    LinuxBuilderError,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import CLIENT_SETTINGS, Nix, daemon_settings, find_nix
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_edit import Plan, Site, plan
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_mask import MASK, SECRET_SETTINGS, Masker, secrets_in, secrets_of
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_mask import (
+    MASK,
+    SECRET_SETTINGS,
+    Masker,
+    secrets_in,
+    secrets_of,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_parse import decode
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_request import Request, check_owner, parse_request
 
@@ -55,9 +65,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None = None,
         raise type(exc)(masker.clean(exc.message), **masker.clean_data(exc.details)) from None
 
 
-def _run(
-    params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, masker: Masker, request_of: RequestOf | None
-) -> Done:
+def _run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, masker: Masker, request_of: RequestOf | None) -> Done:
     owner = check_owner(params["owner"]) if params.get("owner") else None
     asked = [str(name) for option in ("settings", "append") for name in (params.get(option) or {})]
     layout = _layout.choose(params.get("path"), asked)
@@ -104,13 +112,13 @@ def _find(validate: bool, warnings: list[str]) -> Nix | None:
 
 def _cached(masker: Masker) -> t.Callable[[str], t.Any]:
     """Reads each included file once, so that the whole plan is made from one state of the host."""
+    known: dict[str, t.Any] = {}
 
-    @functools.lru_cache(maxsize=None)
     def read(path: str) -> t.Any:
-        content = _layout.reader(path)
-        if content:
-            masker.learn(secrets_in(decode(content)))
-        return content
+        if path not in known:
+            known[path] = _layout.reader(path)
+            masker.learn(secrets_in(decode(known[path] or b"")))
+        return known[path]
 
     return read
 
@@ -124,14 +132,19 @@ def _accepted(nix: Nix | None, site: Site, request: Request, edit: Plan) -> bool
     reading = _check.check(nix, site.root, edit.stream_after)
     for name, feature in _check.ignored(reading, set(request.settings) | set(request.append), site.table):
         raise ConfigError(
-            f"{site.path}: Nix ignores {name} unless the experimental feature {feature} is on. Append it to experimental-features first.",
+            f"{site.path}: Nix ignores {name} unless the experimental feature {feature} is on. Append that to experimental-features.",
             setting=name,
         )
     if before is None or reading.effective is None:
         return bool(ours - CLIENT_SETTINGS) or before is None
+    wrong = _check.disagreements(reading.effective, edit.stream_after, [*request.settings, *request.append])
+    if wrong:
+        raise ConfigError(f"{site.path}: Nix reads {', '.join(wrong)} otherwise than it was asked for. Nothing was installed.")
     strays = _check.unexpected(before, reading.effective, request.names)
     if strays:
-        raise ConfigError(f"{site.path}: the edit would also change {', '.join(strays)}; nothing was installed. Report this as a defect.")
+        raise ConfigError(
+            f"{site.path}: the edit would also change {', '.join(strays)}; nothing was installed. Report this as a defect."
+        )
     # This command needs the feature nix-command itself, so Nix' answer tells nothing about features.
     return "experimental-features" in ours or daemon_settings(before) != daemon_settings(reading.effective)
 
@@ -149,7 +162,8 @@ def _result(layout: _layout.Layout, request: Request, edit: Plan, restart: bool)
         "effective": effective,
         "restart_required": restart,
         "overridden": [
-            {"name": line.name, "value": " ".join(line.values), "path": line.path, "line": line.index + 1} for line in edit.overridden
+            {"name": line.name, "value": " ".join(line.values), "path": line.path, "line": line.index + 1}
+            for line in edit.overridden
         ],
         "backup_file": None,
     }
@@ -161,7 +175,9 @@ def _apply(snapshot: _files.Snapshot, edit: Plan, backup: bool, result: dict[str
     if edit.after is not None:
         _files.write(snapshot.path, edit.after, new_ownership(snapshot), expected=snapshot)
     elif not snapshot.unchanged():
-        raise FileError(f"{snapshot.path}: was changed by somebody else meanwhile; it was not removed. Run again.", path=snapshot.path)
+        raise FileError(
+            f"{snapshot.path}: was changed by somebody else meanwhile; it was not removed. Run again.", path=snapshot.path
+        )
     else:
         _files.remove(snapshot.path)
 
@@ -178,7 +194,9 @@ def new_ownership(snapshot: _files.Snapshot) -> _files.Ownership:
 def _remarks(layout: _layout.Layout, snapshot: _files.Snapshot) -> list[str]:
     remarks = []
     if (snapshot.content or b"").startswith(b"\xef\xbb\xbf"):
-        remarks.append(f"{layout.path}:1: begins with a byte order mark, so Nix does not apply the setting in this line. Remove the mark.")
+        remarks.append(
+            f"{layout.path}:1: begins with a byte order mark, so Nix does not apply the setting in this line. Remove the mark."
+        )
     if layout.path != layout.root and os.path.islink("/etc/static"):
         remarks.append(f"{layout.path}: nix-darwin is on this Mac; darwin-rebuild stops at an edited {layout.path}.")
     return remarks

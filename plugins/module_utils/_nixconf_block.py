@@ -48,10 +48,9 @@ class Block:
             if line.kind == "blank":
                 continue
             if line.kind != "assignment":
-                raise ConfigError(f"{self.path}:{index + 1}: only `name = value` may stand in the block. Move that line out of it.")
+                where = f"{self.path}:{index + 1}"
+                raise ConfigError(f"{where}: only `name = value` may stand in the block. Move that line out of it.")
             name, adds = table.read(line.name)
-            if not adds and line.name.startswith("extra-") and not table.known(line.name):
-                name, adds = line.name[6:], True
             yield name, Entry(adds, line.values)
 
 
@@ -65,7 +64,7 @@ def find(path: str, content: bytes | None, owner: str) -> Block | None:
         return None
     if len(starts) != 1 or len(ends) != 1 or starts[0] > ends[0]:
         lines = ", ".join(str(index + 1) for index in sorted(starts + ends))
-        raise ConfigError(f"{path}: the markers of {owner} (lines {lines}) are no single pair of BEGIN and END. Repair them by hand.")
+        raise ConfigError(f"{path}: markers of {owner} in lines {lines} are no single pair of BEGIN and END. Repair them.")
     marker = document.lines[starts[0]].comment
     return Block(starts[0], ends[0], document, path, _NO_NEWLINE in marker, _CREATED in marker)
 
@@ -81,7 +80,9 @@ def without(content: bytes | None, block: Block | None) -> bytes | None:
     return None if block.created and not (before + behind) else before + behind
 
 
-def put(content: bytes | None, block: Block | None, entries: t.Mapping[str, Entry], owner: str, moved: Block | None = None) -> bytes | None:
+def put(
+    content: bytes | None, block: Block | None, entries: t.Mapping[str, Entry], owner: str, moved: Block | None = None
+) -> bytes | None:
     """The file with these entries in its block: where the block is, else at the end; without any when there are none.
 
     moved: the block that was taken out of `content`, whose notes hold on.
@@ -127,7 +128,7 @@ def add(entries: dict[str, Entry], name: str, more: t.Iterable[str], outside: tu
     entry = entries.get(name)
     if entry is None:
         missing = tuple(value for value in more if value not in outside)
-        adds = table.appendable(name) or not table.known(name)
+        adds = table.appendable(name)
         if missing:
             entries[name] = Entry(adds, missing if adds else (*outside, *missing))
         return

@@ -21,7 +21,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, complaint, isolated, parse_settings
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_parse import Document, Line
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_stream import Stream, include_path
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_table import Table
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_table import Table, elements
 
 # Bytes that are no UTF-8 are fine for Nix, but it cannot print them as JSON.
 _NOT_UTF8 = "json.exception.type_error.316"
@@ -103,6 +103,26 @@ def ignored(reading: Reading, names: t.Collection[str], table: Table) -> list[tu
     """(setting, experimental feature) for each of `names` that Nix ignores because the feature is off."""
     found = _IGNORED.findall(reading.stderr)
     return [(name, feature) for name, feature in found if table.read(name)[0] in names]
+
+
+def disagreements(effective: t.Mapping[str, t.Any], stream: Stream, names: t.Iterable[str]) -> list[str]:
+    """Settings for which Nix read something else than the stream says; those whose text Nix translates are left out."""
+    return [name for name in names if name in effective and not _agrees(name, effective[name], stream)]
+
+
+def _agrees(name: str, real: t.Any, stream: Stream) -> bool:
+    tokens = stream.value(name)
+    if tokens is None or real is None or name == "experimental-features":
+        return True
+    if isinstance(real, list) or (isinstance(real, dict) and all(isinstance(item, str) for item in real.values())):
+        return set(tokens) == set(elements(real))
+    if isinstance(real, dict):
+        return {item.partition("=")[0].rstrip("?") for item in tokens} == set(real)
+    if isinstance(real, bool):
+        return (tokens == ("true",)) <= real and (tokens == ("false",)) <= (not real)
+    if isinstance(real, int):
+        return real == int(tokens[0]) if len(tokens) == 1 and tokens[0].isdigit() else True
+    return str(real).startswith("/") or str(real) == " ".join(tokens)
 
 
 def unexpected(before: t.Mapping[str, t.Any], after: t.Mapping[str, t.Any], names: t.Collection[str]) -> list[str]:

@@ -16,7 +16,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_parse import Document
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_request import Request, same_value
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_stream import Assignment, Files, Stream, read_stream
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_table import Table
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_table import LOST, Table
 
 CREATED = "# Made by nixmac.linux_builder (Ansible); removed again with the last setting in it."
 
@@ -63,13 +63,28 @@ class Plan:
 def plan(site: Site, request: Request, owner: str | None) -> Plan:
     """Plan a request. ConfigError when a line elsewhere wins (with file and line), or the file makes Nix fail."""
     before = site.stream(site.content)
-    if site.path != site.root and site.path not in before.files and site.path not in before.missing:
-        raise ConfigError(f"{site.path}: is not included by {site.root}, so Nix would never read it. Omit `path`.", path=site.path)
+    _is_read(site, before)
     after = _in_block(site, request, owner) if owner is not None else _in_place(site, request, before)
     stream = site.stream(after)
     for name in request.names:
-        _check(site, request, stream, name)
-    return Plan(site.content, after, before, stream, _overridden(site, request, stream, before))
+        _check(site, request, owner, stream, name)
+    return Plan(site.content, after, before, stream, _overridden(request, stream))
+
+
+def _is_read(site: Site, stream: Stream) -> None:
+    """ConfigError unless Nix reads the file that is to be edited."""
+    if site.path == site.root:
+        return
+    if site.path not in stream.files and site.path not in stream.missing:
+        raise ConfigError(
+            f"{site.path}: is not included by {site.root}, so Nix would never read it. Omit `path`.", path=site.path
+        )
+    if site.table.order == LOST:
+        raise ConfigError(
+            f"{site.path}: the Nix on this host (2.20, 2.21 or Lix before 2.91.2) does not read included files. "
+            f"Upgrade it, or set `path: {site.root}`.",
+            path=site.path,
+        )
 
 
 def _in_place(site: Site, request: Request, before: Stream) -> bytes | None:
@@ -134,7 +149,7 @@ def _append(site: Site, document: Document, name: str, values: tuple[str, ...]) 
             edited = document.replaced(line.index, line.line.with_more(missing))
             if _has(site, edited, name, values):
                 return edited
-    if site.table.appendable(name) or not site.table.known(name):
+    if site.table.appendable(name):
         return document.added(_text(f"extra-{name}", missing))
     return document.added(_text(name, [*effective, *missing]))
 
@@ -177,14 +192,37 @@ def _satisfied(site: Site, request: Request, content: bytes | None) -> bool:
     return exact and all(set(more) <= set(stream.value(name) or ()) for name, more in request.append.items())
 
 
-def _check(site: Site, request: Request, stream: Stream, name: str) -> None:
+def _check(site: Site, request: Request, owner: str | None, stream: Stream, name: str) -> None:
     """ConfigError when the stream does not have what was asked for, naming the line that wins."""
-    value = stream.value(name)
-    if name in request.settings and not same_value(site.table, name, value, request.settings[name]):
+    value = stream.value(name) or ()
+    if name in request.settings and not same_value(site.table, name, stream.value(name), request.settings[name]):
         _refuse(site, stream, name, "has another value")
-    missing = [item for item in request.append.get(name, ()) if item not in (value or ())]
-    if missing and (site.table.appendable(name) or site.table.known(name)):
+    missing = [item for item in request.append.get(name, ()) if item not in value]
+    if missing and _other_value(site.table, name, missing, value):
+        where = " and ".join(line.where for line in stream.live(name)) or "Nix' default"
+        raise ConfigError(
+            f"{site.path}: {name} has another value for a key to be appended ({where}). Give the whole map in `settings`.",
+            setting=name,
+        )
+    if missing:
         _refuse(site, stream, name, "lacks elements that were asked for")
+    if owner is None and any(item in value for item in request.remove.get(name, ())):
+        _still_there(site, stream, name)
+
+
+def _other_value(table: Table, name: str, missing: t.Iterable[str], value: t.Iterable[str]) -> bool:
+    keys = {item.partition("=")[0] for item in value}
+    return table.is_map(name) and any(item.partition("=")[0] in keys for item in missing)
+
+
+def _still_there(site: Site, stream: Stream, name: str) -> t.NoReturn:
+    others = [line.where for line in stream.live(name) if line.path != site.path]
+    where = " and ".join(others) or "the default that Nix has built in"
+    raise ConfigError(
+        f"{site.path}: {name} keeps an element that shall go: it comes from {where}. "
+        + ("Edit that file." if others else "Give the whole list with `settings`."),
+        setting=name,
+    )
 
 
 def _refuse(site: Site, stream: Stream, name: str, what: str) -> t.NoReturn:
@@ -200,8 +238,8 @@ def _refuse(site: Site, stream: Stream, name: str, what: str) -> t.NoReturn:
     )
 
 
-def _overridden(site: Site, request: Request, stream: Stream, before: Stream) -> tuple[Assignment, ...]:
-    """Lines that are dead now, set a managed setting, and are not the ones this module wrote."""
+def _overridden(request: Request, stream: Stream) -> tuple[Assignment, ...]:
+    """Lines that set a managed setting too, and are dead."""
     dead = []
     for name in [*request.settings, *request.append]:
         live = {(line.path, line.index) for line in stream.live(name)}

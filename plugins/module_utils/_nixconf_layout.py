@@ -131,7 +131,7 @@ def _not_nix_darwin(path: str, root: str, content: bytes | None, names: t.Sequen
 def _not_determinate(path: str, root: str, names: t.Sequence[str]) -> None:
     if path == root:
         raise ConfigError(
-            f"{path}: is rewritten by determinate-nixd at each start. Omit `path` to use {os.path.join(os.path.dirname(root), _CUSTOM)}.",
+            f"{path}: is rewritten by determinate-nixd. Omit `path` to use {os.path.join(os.path.dirname(root), _CUSTOM)}.",
             path=path,
         )
     forbidden = [name for name in names if name in FORBIDDEN]

@@ -46,8 +46,10 @@ def parse_request(
 ) -> Request:
     """Check and translate the options of nix_conf. ConfigError names the setting and what is wrong with it."""
     exact = {_name(name, table, allow_unknown, "settings"): value_tokens(name, value) for name, value in (settings or {}).items()}
-    more = {_list_name(name, table, allow_unknown, "append"): _elements(name, value) for name, value in (append or {}).items()}
+    more = {_list_name(name, table, allow_unknown): _elements(name, value) for name, value in (append or {}).items()}
     gone, fewer = _absent(absent, table)
+    for name, values in [*exact.items(), *more.items()]:
+        _check_map(name, values, table)
     _no_contradiction(exact, more, gone, fewer)
     return Request(exact, {name: values for name, values in more.items() if values}, gone, fewer)
 
@@ -59,25 +61,35 @@ def _name(name: t.Any, table: Table, allow_unknown: bool, option: str) -> str:
         raise ConfigError(f"{option}: {_unknown(name, table)}", setting=name)
     own, adds = table.read(name)
     if adds:
-        raise ConfigError(f"{option}: {name} adds to {own}. Write `append: {{{own}: [...]}}` instead.", setting=name)
+        advice = f"Name {own} itself" if option == "absent" else f"Write `append: {{{own}: [...]}}`"
+        raise ConfigError(f"{option}: {name} is the form that adds to {own}. {advice} instead.", setting=name)
     return own
 
 
 def _unknown(name: str, table: Table) -> str:
     base = name[6:] if name.startswith("extra-") else ""
     if base and table.known(base):
-        verb = f"Write `append: {{{base}: [...]}}`." if table.appendable(base) else f"{base} takes no `extra-`; set {base} itself."
-        return f"{name} is no setting of its own. {verb}"
+        advice = (
+            f"Write `append: {{{base}: [...]}}`" if table.appendable(base) else f"{base} takes no `extra-`; set {base} itself"
+        )
+        return f"{name} is no setting of its own. {advice}."
     near = table.near(name)
     hint = f" Did you mean {near}?" if near else ""
     return f"the Nix on this host knows no setting {name}.{hint} Set `allow_unknown: true` to write it anyway."
 
 
-def _list_name(name: t.Any, table: Table, allow_unknown: bool, option: str) -> str:
-    own = _name(name, table, allow_unknown, option)
-    if not table.is_list(own) and (table.asked or not allow_unknown) and not (allow_unknown and not table.known(own)):
-        raise ConfigError(f"{option}: {name} is no list. Use `settings` to give it a value.", setting=name)
-    return own
+def _list_name(name: t.Any, table: Table, allow_unknown: bool) -> str:
+    own = _name(name, table, allow_unknown, "append")
+    if table.is_list(own):
+        return own
+    if allow_unknown and own not in table.settings:
+        return f"extra-{own}"  # all that is known of it: the line that will be read one day
+    raise ConfigError(f"append: {name} is no list. Use `settings` to give it a value.", setting=name)
+
+
+def _check_map(name: str, values: t.Iterable[str], table: Table) -> None:
+    if table.is_map(name) and name != "sandbox-paths" and not all("=" in value for value in values):
+        raise ConfigError(f"{name}: each element must be `key=value`; Nix drops others without a word.", setting=name)
 
 
 def value_tokens(name: str, value: t.Any) -> tuple[str, ...]:
@@ -111,7 +123,8 @@ def _elements(name: str, value: t.Any) -> tuple[str, ...]:
 
 def _writable(name: str, text: str) -> str:
     """The text, if a line of nix.conf can hold it. The text itself may be a secret and is not quoted."""
-    wrong = next((label for sign, label in (("#", "a `#`"), ("\n", "a line break"), ("\0", "a NUL")) if sign in text.strip()), None)
+    signs = {"#": "a `#`", "\n": "a line break", "\0": "a NUL"}
+    wrong = next((label for sign, label in signs.items() if sign in text.strip(" \t\r\n")), None)
     if wrong is not None:
         raise ConfigError(f"{name}: the value has {wrong}, which nix.conf cannot hold (no quoting exists there).", setting=name)
     try:
@@ -130,10 +143,11 @@ def _absent(absent: t.Any, table: Table) -> tuple[frozenset[str], dict[str, tupl
     pairs: t.Iterable[tuple[t.Any, t.Any]] = absent.items() if isinstance(absent, t.Mapping) else _pairs(absent)
     for name, items in pairs:
         own = _name(name, table, True, "absent")
+        known = own in table.settings or (not table.asked and table.is_list(own))
         if items is None or items == []:
-            gone.add(own)
+            gone.update({own} if known else {own, f"extra-{own}"})
         else:
-            fewer[own] = _elements(name, items)
+            fewer[own if table.is_list(own) or known else f"extra-{own}"] = _elements(name, items)
     return frozenset(gone), fewer
 
 
@@ -163,8 +177,12 @@ def _no_contradiction(
 
 def same_value(table: Table, name: str, one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> bool:
     """Whether two values mean the same to Nix; `yes` and `1` are `true` for a boolean setting."""
-    if one == other or one is None or other is None:
+    if one is None or other is None:
         return one == other
+    if table.is_map(name):
+        one, other = table.combined(name, [one]), table.combined(name, [other])
+    if one == other:
+        return True
     setting = table.settings.get(table.canonical(name))
     if setting is not None and isinstance(setting.value, bool):
         return any(set(one) <= words and set(other) <= words for words in (_TRUE, _FALSE)) and len(one) == len(other) == 1

@@ -63,10 +63,12 @@ class Stream:
     def value(self, name: str) -> tuple[str, ...] | None:
         """A setting's tokens; the default's for a list that nothing sets, None for another one that nothing sets."""
         live = self.live(name)
-        if not live:
-            return self.table.default(name) if self.table.is_list(name) else None
-        start = self.table.default(name) if live[0].adds else ()
-        return start + tuple(value for assignment in live for value in assignment.values)
+        if not live and not self.table.is_list(name):
+            return None
+        parts = [assignment.values for assignment in live]
+        if not live or live[0].adds:
+            parts.insert(0, self.table.default(name))
+        return self.table.combined(name, parts)
 
 
 def include_path(including: str, target: str) -> str:
@@ -117,7 +119,7 @@ class _Reader:
         where = f"{path}:{index + 1}"
         if target in parents or len(parents) >= DEPTH_LIMIT:
             raise ConfigError(
-                f"{where}: `{' '.join(line.words)}` includes {target} without end, which crashes every nix command. Remove that line.",
+                f"{where}: includes {target} without end, which crashes every nix command. Remove that line.",
                 path=path,
                 line=index + 1,
             )
@@ -133,5 +135,6 @@ class _Reader:
 
 def malformed(path: str, index: int, line: Line) -> str:
     """The message for a line that Nix cannot read; the line itself may hold a secret and is not quoted."""
-    kind = "an include line needs exactly one path" if line.words[0] in ("include", "!include") else "it is not `name = value` (blanks around `=`)"
+    is_include = line.words[0] in ("include", "!include")
+    kind = "an include line needs exactly one path" if is_include else "it is not `name = value` (blanks around `=`)"
     return f"{path}:{index + 1}: {kind}, so every nix command fails. Correct or remove that line."

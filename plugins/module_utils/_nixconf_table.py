@@ -44,6 +44,7 @@ _TOUCHED = frozenset({"bash-prompt", "bash-prompt-suffix", "allowed-impure-host-
 _LISTS = """access-tokens allowed-impure-host-deps allowed-uris allowed-users experimental-features extra-platforms
     hashed-mirrors ignored-acls impure-env nix-path plugin-files sandbox-paths secret-key-files substituters
     system-features trusted-public-keys trusted-substituters trusted-users""".split()
+_MAPS = frozenset({"access-tokens", "impure-env"})  # from text to text
 _DEFAULTS: dict[str, list[str]] = {
     "allowed-users": ["*"],
     "substituters": ["https://cache.nixos.org/"],
@@ -120,6 +121,30 @@ class Table:
             return self.canonical(name[6:]), True
         return name, False
 
+    def is_map(self, name: str) -> bool:
+        """Whether the elements are `key=value`, of which Nix keeps one for each key."""
+        name = self.canonical(name)
+        setting = self.settings.get(name)
+        return isinstance(setting.value, dict) if setting is not None else name in _MAPS
+
+    def combined(self, name: str, parts: t.Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+        """The elements that Nix makes of a plain line and the `extra-` lines behind it."""
+        if not self.is_map(name):
+            return tuple(element for part in parts for element in part)
+        text_map = self.canonical(name) in _MAPS
+        whole: dict[str, str] = {}
+        for part in parts:
+            own: dict[str, str] = {}
+            for element in part:
+                key, equals, _value = element.partition("=")
+                if text_map and equals:
+                    own.setdefault(key, element)
+                elif not text_map:
+                    own[key.rstrip("?")] = element
+            # What an earlier line says about a key stays.
+            whole = {**own, **whole}
+        return tuple(whole[key] for key in sorted(whole))
+
     def default(self, name: str) -> tuple[str, ...]:
         """Elements that a list has when no line sets it; nothing for other settings."""
         name = self.canonical(name)
@@ -134,9 +159,10 @@ class Table:
 
 def elements(value: t.Any) -> tuple[str, ...]:
     """A list or map in JSON as the elements of its text: maps are `key=value`."""
-    if isinstance(value, dict):
-        return tuple(f"{key}={item['source'] if isinstance(item, dict) and 'source' in item else item}" for key, item in value.items())
-    return tuple(str(item) for item in value)
+    if not isinstance(value, dict):
+        return tuple(str(item) for item in value)
+    sources = {key: item.get("source", "") if isinstance(item, dict) else item for key, item in value.items()}
+    return tuple(f"{key}={source}" for key, source in sources.items())
 
 
 def order_of(version: NixVersion) -> str:

@@ -94,7 +94,9 @@ def test_answer_of_a_store_is_read_in_every_version(version: str, answer: str, e
 
 def test_failed_ping_goes_by_the_exit_status() -> None:
     runner = FakeRunner((0, "nix (Nix) 2.34.8\n", ""), (1, '{"url":"ssh-ng://b"}', "Host key verification failed.\n"))
-    assert _nix.Nix(runner, "/bin/nix").store_ping("ssh-ng://b", 5) == _nix.Ping(False, None, None, "Host key verification failed.")
+    assert _nix.Nix(runner, "/bin/nix").store_ping("ssh-ng://b", 5) == _nix.Ping(
+        False, None, None, "Host key verification failed."
+    )
 
 
 def test_client_side_settings_are_not_the_daemons() -> None:
