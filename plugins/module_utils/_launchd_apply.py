@@ -22,7 +22,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import
     Ownership,
     read,
     remove,
-    set_ownership,
     sync_directory,
     write,
 )
@@ -118,8 +117,9 @@ def _place_file(job: Job, plan: Plan) -> None:
     request = job.request
     if plan.write is not None:
         write(request.path, plan.write, request.domain.ownership)
-    if plan.own:
-        set_ownership(request.path, request.domain.ownership)
+    if plan.own and job.facts.content is not None:
+        # Replaced rather than chmod'ed: in a user's directory the name may meanwhile be a link to something else.
+        write(request.path, job.facts.content, request.domain.ownership)
     if plan.remove:
         remove(request.path)
 

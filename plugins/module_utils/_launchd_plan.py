@@ -220,6 +220,12 @@ def is_disabled(request: Request, facts: Facts) -> bool:
 
 def _refuse_impossible(request: Request, facts: Facts) -> None:
     service = facts.service
+    if request.path.startswith("/System/") and (request.state == "absent" or request.definition is not None):
+        raise ConfigError(
+            f"{request.target}: {request.path} belongs to macOS and cannot be changed. "
+            "Choose another label, or state: stopped with enabled: false.",
+            path=request.path,
+        )
     if service is not None and service.submitted_by and request.definition is not None and request.state != "absent":
         raise StateError(
             f"{request.target}: this label belongs to a job submitted by {service.submitted_by}, not loaded from a file. "

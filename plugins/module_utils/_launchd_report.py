@@ -132,29 +132,28 @@ class Log:
         return stat.S_ISREG(status.st_mode) and (self.uid == 0 or status.st_uid == self.uid)
 
     def tail(self) -> tuple[str | None, list[str]]:
-        """(path, last lines) of the first log that got any lines since; without such, of the first that has any."""
-        texts = [(path, *self._text(path)) for path in self.paths]
-        for fresh in (True, False):
-            for path, is_fresh, lines in texts:
-                if lines and (is_fresh or not fresh):
-                    return path, lines
+        """(path, last lines) of the first log that was written to since; older lines would only mislead."""
+        for path in self.paths:
+            lines = self._fresh_lines(path)
+            if lines:
+                return path, lines
         return (self.paths[0] if self.paths else None), []
 
-    def _text(self, path: str) -> tuple[bool, list[str]]:
+    def _fresh_lines(self, path: str) -> list[str]:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
-            return False, []
+            return []
         with os.fdopen(descriptor, "rb") as stream:
             status = os.fstat(stream.fileno())
             if not self._readable(status):
-                return False, []
-            mark = self.marks.get(path, 0)
-            fresh = status.st_size > mark
-            start = max(status.st_size - _LOG_BYTES, mark if fresh else 0)
-            stream.seek(start)
-            lines = stream.read(_LOG_BYTES).decode(errors="replace").splitlines()
-        return fresh, [line for line in lines if line.strip()][-_LOG_LINES:]
+                return []
+            mark = self.marks[path]
+            if status.st_size < mark:
+                mark = 0  # it was emptied or rotated meanwhile
+            stream.seek(max(mark, status.st_size - _LOG_BYTES))
+            lines = stream.read(_LOG_BYTES).decode(errors="replace").split("\n")
+        return [line.rstrip() for line in lines if line.strip()][-_LOG_LINES:]
 
 
 def diagnosis(service: Service | None, definition: Definition | None, log: Log) -> tuple[str, dict[str, t.Any]]:
@@ -165,7 +164,7 @@ def diagnosis(service: Service | None, definition: Definition | None, log: Log) 
     if lines:
         words.append(f"last lines of {path}: {' | '.join(lines[-3:])}")
     elif path:
-        words.append(f"its log {path} is empty")
+        words.append(f"it wrote nothing to its log {path}")
     else:
         words.append("it has no log: set StandardErrorPath")
     code = None if service is None else service.last_exit_code

@@ -149,10 +149,10 @@ def _locate(
             raise ConfigError(f"path: {path!r} is relative. Give an absolute path.", path=path)
         return os.path.normpath(str(path))
     default = os.path.join(domain.directories[0], f"{label}.plist")
+    if definition is None and found is not None and found.path is not None and os.path.isabs(found.path):
+        return found.path
     if definition is not None or lstat(default) is not None:
         return default
-    if found is not None and found.path is not None and os.path.isabs(found.path):
-        return found.path
     for directory in domain.directories[1:]:
         path = os.path.join(directory, f"{label}.plist")
         if lstat(path) is not None:

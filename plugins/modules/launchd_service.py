@@ -32,7 +32,7 @@ options:
     default: system
   definition:
     description:
-      - The property list as a dictionary, see C(launchd.plist(5)). C(Label) may be left out.
+      - The property list as a dictionary, see the manual page C(launchd.plist). C(Label) may be left out.
       - Wrong types, contradictions, relative paths and misspelt keys are refused. Keys that nobody knows pass with a warning.
       - Compared with the file by value and type. A file that says the same, be it binary, is left alone.
       - When omitted, the job is managed as its property list defines it.
