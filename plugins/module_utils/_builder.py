@@ -40,9 +40,8 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Report:
 
 
 def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Report:
-    deployment = _builder_apply.Deployment(params, runner)
-    plan, current, realised = deployment.run(check_mode)
-    spec = deployment.spec
+    spec = _builder_apply.read_spec(params, runner)
+    plan, current, realised = _builder_apply.Deployment(spec, runner).run(check_mode)
     generation = current.generation if check_mode else _builder_plan.read_generation(spec.layout.profile)
     warnings = []
     if spec.disk_mib and current.disk_mib and spec.disk_mib != current.disk_mib:

@@ -25,21 +25,25 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl im
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, find_nix
 
 
+def read_spec(params: t.Mapping[str, t.Any], runner: Runner) -> Spec:
+    """The builder that the module's options ask for; starts sysctl(8) where the size of the VM was left out."""
+    if params["cores"] and params["memory_mib"]:
+        return spec_from(params, default_cores=0, default_memory_mib=0)
+    mac = _mac.read(runner)
+    return spec_from(
+        params,
+        default_cores=_mac.default_cores(mac.cores),
+        default_memory_mib=_mac.default_memory_mib(mac.memory_mib),
+    )
+
+
 class Deployment:
     """Brings the builder's closure and files onto this Mac (state=present)."""
 
-    def __init__(self, params: t.Mapping[str, t.Any], runner: Runner, nix: t.Callable[[Runner], Nix] = find_nix) -> None:
-        self._runner = runner
-        cores, memory = self._defaults(params)
-        self.spec: Spec = spec_from(params, default_cores=cores, default_memory_mib=memory)
-        self.reference = source.parse_reference(self.spec.package)
-        self._session = NixSession(self.spec.layout, runner, nix)
-
-    def _defaults(self, params: t.Mapping[str, t.Any]) -> tuple[int, int]:
-        if params["cores"] and params["memory_mib"]:
-            return 0, 0
-        mac = _mac.read(self._runner)
-        return _mac.default_cores(mac.cores), _mac.default_memory_mib(mac.memory_mib)
+    def __init__(self, spec: Spec, runner: Runner, nix: t.Callable[[Runner], Nix] = find_nix) -> None:
+        self.spec = spec
+        self.reference = source.parse_reference(spec.package)
+        self._session = NixSession(spec.layout, runner, nix)
 
     def run(self, check_mode: bool) -> tuple[Plan, Current, Realised | None]:
         """Read, plan, and unless `check_mode` apply. The third is None where nothing was realised."""

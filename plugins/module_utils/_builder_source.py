@@ -119,7 +119,7 @@ def expression(locked: str, system: str, spec: Spec) -> str:
     """
     flake, _separator, attribute = locked.partition("#")
     names = " ".join(_string(name) for name in attribute.split("."))
-    disk = "" if spec.disk_mib is None else f"virtualisation.darwin-builder.diskSize = lib.mkForce {spec.disk_mib};"
+    disk = "" if spec.disk_mib is None else f"diskSize = lib.mkForce {spec.disk_mib};"
     return f"""
 let
   flake = builtins.getFlake {_string(flake)};
@@ -134,16 +134,28 @@ let
   ]);
   package =
     if found == [ ] then throw "the flake has no attribute {attribute} for ${{system}}" else builtins.head found;
-  hostSide = {{ lib, ... }}: {{
-    virtualisation.forwardPorts = lib.mkForce [
-      {{
-        from = "host";
-        host.address = {_string(spec.host_address)};
-        host.port = {spec.port};
-        guest.port = 22;
+  # Builders without QEMU have no forwardPorts and listen on loopback by themselves; the oldest have no hostPort.
+  hostSide = {{ lib, options, ... }}: {{
+    config.virtualisation =
+      lib.optionalAttrs (options.virtualisation ? forwardPorts) {{
+        forwardPorts = lib.mkForce [
+          {{
+            from = "host";
+            host.address = {_string(spec.host_address)};
+            host.port = {spec.port};
+            guest.port = 22;
+          }}
+        ];
       }}
-    ];
-    {disk}
+      // {{
+        darwin-builder =
+          lib.optionalAttrs (options.virtualisation.darwin-builder ? hostPort) {{
+            hostPort = lib.mkForce {spec.port};
+          }}
+          // {{
+            {disk}
+          }};
+      }};
   }};
   overridden =
     if package ? override && package ? nixosConfig then
@@ -186,7 +198,7 @@ def _output(printed: str, locked: str) -> str:
 
 
 _HINTS = (
-    ("mismatch", "The source behind the recorded lock has changed: run once with update: true."),
+    ("NAR hash mismatch", "The source behind the recorded lock has changed: run once with update: true."),
     ("is required to build", "The guest would have to be built on Linux: use a revision whose builder is in the binary cache."),
     ("equired system", "The guest would have to be built on Linux: use a revision whose builder is in the binary cache."),
     ("has no attribute", "Check what follows the # in package."),

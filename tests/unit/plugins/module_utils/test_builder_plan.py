@@ -1,0 +1,399 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import typing as t
+
+import pytest
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_apply, _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, LinuxBuilderError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix
+
+STOCK = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb"
+
+
+@pytest.fixture(autouse=True)
+def _own_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are the test's own instead of root's."""
+    monkeypatch.setattr(planning, "root_owned", lambda mode: _files.Ownership(None, None, mode))
+
+
+@pytest.fixture
+def spec(tmp_path: pathlib.Path) -> Spec:
+    (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA client\n")
+    (tmp_path / "profiles").mkdir()
+    return Spec(
+        layout=Layout(f"{tmp_path}/lib/wd", f"{tmp_path}/profiles/lb", f"{tmp_path}/lb.log", "org.example.builder"),
+        package="path:/x#a",
+        update=False,
+        host_address="127.0.0.1",
+        port=31022,
+        accept_any_address=False,
+        cores=2,
+        memory_mib=3072,
+        disk_mib=None,
+        client_key=f"{tmp_path}/key",
+        host_key=STOCK,
+        ca_file="/ca",
+        stop_timeout=60,
+    )
+
+
+class FakeNix(Runner):
+    """Acts as nix, sysctl and launchctl do for this module, on files below the test's directory, and counts the calls of nix."""
+
+    def __init__(self, root: pathlib.Path) -> None:
+        super().__init__()
+        self.root = root
+        self.revision = "1"
+        self.verbs: list[str] = []
+        self.loaded = False
+        self.fail_at = ""
+
+    def run(self, argv: t.Sequence[str], **_options: t.Any) -> Completed:
+        words = [word for word in argv if word in ("metadata", "show-config", "--expr", "--profile", "print")]
+        verb = words[0] if words else os.path.basename(argv[0])
+        if verb != "print":
+            self.verbs.append(verb)
+        if verb == self.fail_at:
+            return Completed(tuple(argv), 1, "", "error: as the test wants it")
+        return Completed(tuple(argv), *getattr(self, "do_" + verb.strip("-").replace("-", "_"))(argv))
+
+    def do_metadata(self, argv: t.Sequence[str]) -> tuple[int, str, str]:
+        return 0, json.dumps({"url": f"{argv[-1]}?rev={self.revision}"}), ""
+
+    def do_show_config(self, argv: t.Sequence[str]) -> tuple[int, str, str]:
+        return 0, json.dumps({"system": {"value": "x86_64-darwin"}}), ""
+
+    def do_expr(self, argv: t.Sequence[str]) -> tuple[int, str, str]:
+        port = argv[-1].partition("host.port = ")[2].partition(";")[0]
+        path = self.root / f"vm-{self.revision}-{port}"
+        (path / "bin").mkdir(parents=True, exist_ok=True)
+        (path / "bin/run-nixos-vm").write_text(f"hostfwd=tcp:127.0.0.1:{port}-:22")
+        return 0, json.dumps([{"outputs": {"out": str(path)}}]), ""
+
+    def do_profile(self, argv: t.Sequence[str]) -> tuple[int, str, str]:
+        profile, path = argv[-2:]
+        number = 1 + len(planning.generation_links(profile))
+        os.symlink(path, f"{profile}-{number}-link")
+        os.symlink(f"{os.path.basename(profile)}-{number}-link", f"{profile}.new")
+        os.replace(f"{profile}.new", profile)
+        return 0, "", ""
+
+    def do_print(self, argv: t.Sequence[str]) -> tuple[int, str, str]:
+        return (0, f"{argv[-1]} = {{\n\tstate = running\n}}\n", "") if self.loaded else (113, "", "Could not find service")
+
+    def do_ps(self, argv: t.Sequence[str]) -> tuple[int, str, str]:
+        return 0, f"qemu-system-x86_64 -drive file={self.root}/lib/wd/nixos.qcow2", ""
+
+
+def deploy(spec: Spec, nix: FakeNix, check_mode: bool = False, **changes: t.Any) -> tuple[planning.Plan, Realised | None]:
+    """One run of state=present; `changes` are fields of the spec."""
+    wanted = dataclasses.replace(spec, **changes)
+    deployment = _builder_apply.Deployment(wanted, nix, lambda runner: Nix(runner, "/nix"))
+    nix.verbs.clear()
+    plan, _current, realised = deployment.run(check_mode)
+    return plan, realised
+
+
+@pytest.fixture
+def nix(tmp_path: pathlib.Path) -> FakeNix:
+    return FakeNix(tmp_path)
+
+
+def tree(root: str) -> dict[str, t.Any]:
+    """Every path below root with what tells a change of it."""
+    return {
+        os.path.join(directory, name): os.lstat(os.path.join(directory, name)).st_mtime_ns
+        for directory, directories, files in os.walk(root)
+        for name in (*directories, *files)
+    }
+
+
+def test_a_first_run_realises_and_writes_everything(spec: Spec, nix: FakeNix, tmp_path: pathlib.Path) -> None:
+    plan, realised = deploy(spec, nix)
+    layout = spec.layout
+    assert plan.changed
+    assert nix.verbs == ["metadata", "show-config", "--expr", "--profile"]
+    assert realised is not None
+    assert planning.read_generation(layout.profile) == planning.Generation(1, realised.store_path, True)
+    assert pathlib.Path(layout.known_hosts).read_text() == f"linux-builder {STOCK}\n"
+    assert os.listdir(layout.keys) == ["builder_ed25519.pub"]
+    assert pathlib.Path(layout.keys, "builder_ed25519.pub").read_text() == "ssh-ed25519 AAAA client\n"
+    assert pathlib.Path(layout.runner).read_text() == plan.runner
+    modes = {
+        path: os.stat(path).st_mode & 0o777 for path in (layout.working_directory, layout.keys, layout.temporary, layout.runner)
+    }
+    assert list(modes.values()) == [0o755, 0o755, 0o700, 0o755]
+    record = planning.read_record(layout)
+    assert (record["requested"], record["locked"]) == ("path:/x#a", "path:/x?rev=1#a")
+    assert record["created_parents"] == [f"{tmp_path}/lib"]
+    assert not os.path.exists(layout.nix_home)
+
+
+def test_a_second_run_changes_nothing_and_starts_no_nix(spec: Spec, nix: FakeNix, tmp_path: pathlib.Path) -> None:
+    first, _ = deploy(spec, nix)
+    before = tree(str(tmp_path))
+    second, _ = deploy(spec, nix)
+    assert not second.changed
+    assert nix.verbs == []
+    assert tree(str(tmp_path)) == before
+    assert (second.before, second.after) == ("", "")
+    assert second.definition == first.definition
+
+
+def test_check_mode_on_a_fresh_mac_names_everything_and_touches_nothing(spec: Spec, nix: FakeNix, tmp_path: pathlib.Path) -> None:
+    os.unlink(spec.client_key + ".pub")
+    before = tree(str(tmp_path))
+    plan, realised = deploy(spec, nix, check_mode=True)
+    assert plan.changed
+    assert realised is None
+    assert nix.verbs == []
+    assert tree(str(tmp_path)) == before
+    layout = spec.layout
+    assert "store path: will be realised" in plan.after
+    for path in (
+        *(path for path, _ in layout.directories),
+        layout.runner,
+        layout.known_hosts,
+        layout.record,
+        f"{layout.keys}/builder_ed25519.pub",
+    ):
+        assert f" {path}: " in plan.after
+    assert plan.definition["Label"] == "org.example.builder"
+
+
+def test_cores_and_memory_change_the_runner_but_build_nothing(spec: Spec, nix: FakeNix) -> None:
+    first, _ = deploy(spec, nix)
+    plan, _ = deploy(spec, nix, cores=7, memory_mib=9000)
+    assert plan.changed
+    assert not plan.switch
+    assert nix.verbs == []
+    assert "-m 9000 -smp 7" in pathlib.Path(spec.layout.runner).read_text()
+    digest = "LINUX_BUILDER_DIGEST"
+    assert plan.definition["EnvironmentVariables"][digest] != first.definition["EnvironmentVariables"][digest]
+
+
+def test_a_new_port_is_built_from_the_recorded_lock_even_when_the_branch_has_moved(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    nix.revision = "2"
+    plan, realised = deploy(spec, nix, port=2222)
+    assert nix.verbs == ["show-config", "--expr", "--profile"]
+    assert realised is not None
+    assert realised.locked == "path:/x?rev=1#a"
+    assert plan.switch
+
+
+def test_a_moved_branch_is_followed_only_with_update(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    nix.revision = "2"
+    assert not deploy(spec, nix)[0].changed
+    assert deploy(spec, nix, check_mode=True, update=True)[0].changed
+    plan, realised = deploy(spec, nix, update=True)
+    assert plan.switch
+    assert realised is not None
+    assert realised.locked == "path:/x?rev=2#a"
+    assert planning.read_generation(spec.layout.profile).number == 2
+    plan, _ = deploy(spec, nix, update=True)
+    assert not plan.changed
+    assert nix.verbs == ["metadata"]
+
+
+def test_another_reference_is_resolved_again(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    _plan, realised = deploy(spec, nix, package="path:/y#a")
+    assert realised is not None
+    assert realised.locked == "path:/y?rev=1#a"
+
+
+def test_a_lost_profile_is_made_again_without_evaluation(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    os.unlink(spec.layout.profile)
+    plan, _ = deploy(spec, nix)
+    assert plan.switch
+    assert nix.verbs == ["--profile"]
+
+
+def test_a_collected_store_path_is_realised_again_from_the_lock(spec: Spec, nix: FakeNix) -> None:
+    import shutil
+
+    _plan, realised = deploy(spec, nix)
+    assert realised is not None
+    shutil.rmtree(realised.store_path)
+    assert deploy(spec, nix)[1] == realised
+    assert nix.verbs == ["show-config", "--expr", "--profile"]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"version": 99}', "\x00\xff"])
+def test_a_damaged_record_costs_one_realisation(spec: Spec, nix: FakeNix, damage: str) -> None:
+    deploy(spec, nix)
+    pathlib.Path(spec.layout.record).write_text(damage)
+    deploy(spec, nix)
+    assert "--expr" in nix.verbs
+    assert not deploy(spec, nix)[0].changed
+
+
+@pytest.mark.parametrize("verb", ["metadata", "show-config", "--expr", "--profile"])
+def test_a_failure_of_nix_at_any_step_keeps_the_builder_and_the_next_run_converges(spec: Spec, nix: FakeNix, verb: str) -> None:
+    deploy(spec, nix)
+    generation = planning.read_generation(spec.layout.profile)
+    runner = pathlib.Path(spec.layout.runner).read_text()
+    nix.revision, nix.fail_at = "2", verb
+    with pytest.raises(LinuxBuilderError):
+        deploy(spec, nix, update=True, port=2222)
+    assert planning.read_generation(spec.layout.profile) == generation
+    assert pathlib.Path(spec.layout.runner).read_text() == runner
+    nix.fail_at = ""
+    assert deploy(spec, nix, update=True, port=2222)[0].changed
+    assert not deploy(spec, nix, port=2222)[0].changed
+
+
+def test_a_crash_before_the_record_is_repaired_by_the_next_run(spec: Spec, nix: FakeNix, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = _files.write
+
+    def crash(path: str, *rest: t.Any, **options: t.Any) -> None:
+        if path == spec.layout.record:
+            raise FileError("power cut")
+        write(path, *rest, **options)
+
+    monkeypatch.setattr(_files, "write", crash)
+    with pytest.raises(FileError):
+        deploy(spec, nix)
+    monkeypatch.setattr(_files, "write", write)
+    assert deploy(spec, nix)[0].changed
+    assert not deploy(spec, nix)[0].changed
+    assert planning.read_generation(spec.layout.profile).number == 1
+
+
+def test_files_with_another_mode_or_content_are_put_right(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    os.chmod(spec.layout.runner, 0o777)
+    pathlib.Path(spec.layout.known_hosts).write_text("linux-builder ssh-ed25519 other\n")
+    os.chmod(spec.layout.keys, 0o777)
+    plan, _ = deploy(spec, nix)
+    assert {change.path for change in plan.files} == {spec.layout.runner, spec.layout.known_hosts}
+    assert plan.directories == ((spec.layout.keys, 0o755),)
+    assert "linux-builder ssh-ed25519 other" in plan.before
+    assert not deploy(spec, nix)[0].changed
+
+
+def test_a_new_client_key_reaches_the_keys_directory(spec: Spec, nix: FakeNix) -> None:
+    first, _ = deploy(spec, nix)
+    pathlib.Path(spec.client_key + ".pub").write_text("ssh-ed25519 BBBB client\n")
+    plan, _ = deploy(spec, nix)
+    assert pathlib.Path(spec.layout.keys, "builder_ed25519.pub").read_text() == "ssh-ed25519 BBBB client\n"
+    assert plan.definition == first.definition  # the guest reads it live: no restart
+
+
+def test_without_a_client_key_nothing_is_realised(spec: Spec, nix: FakeNix) -> None:
+    os.unlink(spec.client_key + ".pub")
+    with pytest.raises(StateError, match="role credentials"):
+        deploy(spec, nix)
+    assert "--expr" not in nix.verbs
+    assert not os.path.exists(spec.layout.working_directory)
+
+
+def test_a_file_where_a_directory_belongs_and_a_profile_that_is_none_are_refused(spec: Spec, nix: FakeNix) -> None:
+    pathlib.Path(spec.layout.profile).write_text("")
+    with pytest.raises(FileError, match="no Nix profile"):
+        deploy(spec, nix)
+    os.unlink(spec.layout.profile)
+    pathlib.Path(spec.layout.working_directory).parent.mkdir()
+    pathlib.Path(spec.layout.working_directory).write_text("")
+    with pytest.raises(FileError, match="is not a directory"):
+        deploy(spec, nix)
+
+
+def test_the_size_of_a_disk_is_read_from_the_qcow2_header_or_the_file(tmp_path: pathlib.Path) -> None:
+    disk = tmp_path / "d"
+    assert planning.disk_size_mib(str(disk)) is None
+    disk.write_bytes(b"QFI\xfb" + bytes(20) + (20480 * 1024 * 1024).to_bytes(8, "big") + bytes(70))
+    assert planning.disk_size_mib(str(disk)) == 20480
+    disk.write_bytes(b"")
+    os.truncate(disk, 5 * 1024 * 1024)
+    assert planning.disk_size_mib(str(disk)) == 5
+
+
+# --- absent ------------------------------------------------------------------------------------------------------
+
+
+def absent(spec: Spec, nix: FakeNix, check_mode: bool = False, keep_data: bool = False) -> planning.Removal:
+    layout = spec.layout
+    params = {
+        "working_directory": layout.working_directory,
+        "profile": layout.profile,
+        "log_path": layout.log_path,
+        "label": layout.label,
+        "keep_data": keep_data,
+    }
+    return _builder_apply.remove(params, nix, check_mode)
+
+
+def test_absent_leaves_the_mac_as_it_was_before_the_first_run(spec: Spec, nix: FakeNix, tmp_path: pathlib.Path) -> None:
+    before = set(tree(str(tmp_path)))
+    deploy(spec, nix)
+    deploy(spec, nix, port=2222)
+    pathlib.Path(spec.layout.disk).write_text("disk")
+    pathlib.Path(spec.layout.log_path).write_text("log")
+    pathlib.Path(spec.layout.temporary, "store.img").write_text("x")
+    assert absent(spec, nix, check_mode=True).changed
+    assert os.path.exists(spec.layout.disk)
+    assert absent(spec, nix).changed
+    assert {path for path in tree(str(tmp_path)) if f"{tmp_path}/vm-" not in path} == before
+    assert not absent(spec, nix).changed
+
+
+def test_absent_with_keep_data_leaves_the_disk_alone(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    pathlib.Path(spec.layout.disk).write_text("disk")
+    absent(spec, nix, keep_data=True)
+    assert os.listdir(spec.layout.working_directory) == ["nixos.qcow2"]
+    assert not absent(spec, nix, keep_data=True).changed
+    assert planning.read_generation(spec.layout.profile) == planning.Generation()
+
+
+def test_absent_never_removes_what_is_not_ours(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    pathlib.Path(spec.layout.working_directory, "diary").write_text("mine")
+    pathlib.Path(spec.layout.profile + "-other-1-link").symlink_to("/x")
+    assert absent(spec, nix).foreign == ("diary",)
+    assert os.listdir(spec.layout.working_directory) == ["diary"]
+    assert os.path.islink(spec.layout.profile + "-other-1-link")
+    assert not absent(spec, nix).changed
+
+
+def test_absent_is_refused_while_the_job_is_loaded_but_foreseen_in_check_mode(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    nix.loaded = True
+    assert absent(spec, nix, check_mode=True).changed
+    with pytest.raises(StateError, match="still loaded"):
+        absent(spec, nix)
+    assert os.path.exists(spec.layout.runner)
+
+
+def test_absent_is_refused_while_the_vm_runs(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    pathlib.Path(spec.layout.state_directory, "vm.pid").write_text("4711\n")
+    with pytest.raises(StateError, match="process 4711"):
+        absent(spec, nix)
+
+
+def test_a_record_cannot_make_absent_remove_directories_elsewhere(spec: Spec, nix: FakeNix, tmp_path: pathlib.Path) -> None:
+    deploy(spec, nix)
+    (tmp_path / "empty").mkdir()
+    record = dict(planning.read_record(spec.layout), created_parents=[f"{tmp_path}/empty", "/", 7, f"{tmp_path}/lib"])
+    pathlib.Path(spec.layout.record).write_text(json.dumps(record))
+    absent(spec, nix)
+    assert (tmp_path / "empty").is_dir()
+    assert not (tmp_path / "lib").exists()
