@@ -128,19 +128,19 @@ class Launchd:
         path = self.plist(label, **keys)
         answer = self.ctl("bootstrap", "system", path)
         if answer.rc:
-            raise RuntimeError("bootstrap: %r\n%s" % (answer, self.log()))
+            raise RuntimeError(f"bootstrap: {answer!r}\n{self.log()}")
         return path
 
     def load_ready(self, label: str, script: str, **keys: t.Any) -> str:
         """Load a RunAtLoad job whose script says `: ready` after setting its traps; wait until it did."""
         flag = self.work("ready." + label)
-        path = self.load(label, script=script.replace(": ready", "touch '%s'" % flag), RunAtLoad=True, **keys)
-        self.until(lambda: os.path.exists(flag), "%s is ready" % label)
+        path = self.load(label, script=script.replace(": ready", f"touch '{flag}'"), RunAtLoad=True, **keys)
+        self.until(lambda: os.path.exists(flag), f"{label} is ready")
         return path
 
     def show(self, label: str, domain: str = "system") -> dict[str, str]:
         """The one-tab lines of print as a dict; empty when the job is not loaded."""
-        answer = self.ctl("print", "%s/%s" % (domain, label))
+        answer = self.ctl("print", f"{domain}/{label}")
         found: dict[str, str] = {}
         for line in answer.out.splitlines():
             if line.startswith("\t") and not line.startswith("\t\t") and " = " in line:
@@ -177,22 +177,22 @@ class Launchd:
             if value:
                 return value
             if time.monotonic() > limit:
-                raise AssertionError("not within %s s: %s" % (seconds, words))
+                raise AssertionError(f"not within {seconds} s: {words}")
             time.sleep(0.02)
 
     def state_is(self, label: str, state: str, seconds: float = 5) -> None:
         """Wait for a state."""
-        self.until(lambda: self.show(label).get("state") == state, "%s is %s" % (label, state), seconds)
+        self.until(lambda: self.show(label).get("state") == state, f"{label} is {state}", seconds)
 
     def gone(self, label: str, seconds: float = 5) -> None:
         """Wait until the label is not known any more."""
-        self.until(lambda: self.ctl("print", "system/" + label).rc == 113, "%s is gone" % label, seconds)
+        self.until(lambda: self.ctl("print", "system/" + label).rc == 113, f"{label} is gone", seconds)
 
 
 def alive(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
     try:
-        with open("/proc/%d/stat" % pid, encoding="utf-8") as handle:
+        with open(f"/proc/{pid:d}/stat", encoding="utf-8") as handle:
             return handle.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False

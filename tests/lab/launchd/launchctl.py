@@ -58,7 +58,7 @@ def main(words):
     try:
         answer = ask(request)
     except (OSError, ValueError) as error:
-        sys.stderr.write("Could not contact launchd: %s\n" % error)
+        sys.stderr.write(f"Could not contact launchd: {error}\n")
         return 1
     sys.stderr.write(answer["err"])
     sys.stdout.write(answer["out"])

@@ -36,7 +36,7 @@ class Log:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
 
     def __call__(self, text: str) -> None:
-        line = "%s %s\n" % (time.strftime("%Y-%m-%d %H:%M:%S"), text)
+        line = "{} {}\n".format(time.strftime("%Y-%m-%d %H:%M:%S"), text)
         try:
             log_limits(self.path)
             with open(self.path, "a", encoding="utf-8", errors="replace") as handle:
@@ -88,7 +88,7 @@ class Daemon:
         clear(self.manager.config.clear_at_boot)
         make_run(self.places, self.manager.config.run_dirs)
         self.server = Server(self.places.socket, self.manager, self.selector)
-        self.log("launchd stand-in, era %d, pid %d" % (self.manager.config.era, os.getpid()))
+        self.log(f"launchd stand-in, era {self.manager.config.era:d}, pid {os.getpid():d}")
         self.manager.boot()
         while not self.asked_to_stop:
             self.turn(self.manager.next_deadline())
@@ -98,7 +98,7 @@ class Daemon:
     def turn(self, deadline: float | None) -> None:
         """Wait for one event at most until `deadline`, then handle all that is due."""
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        for key, dummy in self.selector.select(timeout):
+        for key, _dummy in self.selector.select(timeout):
             key.data()
         self.manager.reap()
         self.manager.tick()

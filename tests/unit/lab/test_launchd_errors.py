@@ -107,7 +107,7 @@ def test_bootstrap_of_a_bad_property_list(launchd: t.Any, content: bytes, number
         handle.write(content)
     assert launchd.ctl("bootstrap", "system", path) == (5, "", EIO)
     # The number that 14 and later hide stands in the log.
-    assert "failed (%d: " % number in launchd.log()
+    assert f"failed ({number:d}: " in launchd.log()
     launchd.lab("era", 13)
     assert launchd.ctl("bootstrap", "system", path).rc == number
 
@@ -231,7 +231,7 @@ def test_malformed_target_is_64(launchd: t.Any, target: str) -> None:
     for words in (("print", target), ("bootout", target), ("enable", target), ("kickstart", target)):
         answer = launchd.ctl(*words)
         assert (answer.rc, answer.out) == (64, "")
-        assert answer.err.startswith("Unrecognized target specifier.\nUsage: launchctl %s " % words[0])
+        assert answer.err.startswith(f"Unrecognized target specifier.\nUsage: launchctl {words[0]} ")
 
 
 def test_unknown_subcommand_is_1(launchd: t.Any) -> None:
@@ -252,14 +252,14 @@ def test_kickstart_of_an_apple_service_is_refused(at: t.Any, era: int, number: i
     system = os.path.join(launchd.root, "System/Library/LaunchDaemons")
     path = launchd.plist("com.apple.example", directory=system, script=SLEEP)
     assert launchd.ctl("bootstrap", "system", path).rc == 0
-    expected = 'Could not kickstart service "com.apple.example": %d: %s\n' % (number, words)
+    expected = f'Could not kickstart service "com.apple.example": {number:d}: {words}\n'
     assert launchd.ctl("kickstart", "-k", "system/com.apple.example") == (number, "", expected)
 
 
 @pytest.mark.parametrize("verb", ["enable", "disable"])
 def test_enable_and_disable_take_any_label_but_need_rights(launchd: t.Any, verb: str) -> None:
     assert launchd.ctl(verb, "system/org.example.never-seen") == (0, "", "")
-    words = "Could not %s service: 1: Operation not permitted\n" % verb
+    words = f"Could not {verb} service: 1: Operation not permitted\n"
     assert launchd.ctl(verb, "system/org.example.x", uid=NOBODY) == (1, "", words)
     assert launchd.ctl(verb, "user/65534/org.example.x", uid=NOBODY) == (0, "", "")
 
@@ -284,7 +284,7 @@ def test_kill_of_a_job_that_does_not_run_is_3(launchd: t.Any) -> None:
     (125, "Domain does not support specified action"), (134, "Service cannot load in requested session"),
 ])  # fmt: skip
 def test_error_names_a_number(launchd: t.Any, number: int, words: str) -> None:
-    assert launchd.ctl("error", str(number)) == (0, "%d: %s\n" % (number, words), "")
+    assert launchd.ctl("error", str(number)) == (0, f"{number:d}: {words}\n", "")
 
 
 def test_several_failures_of_one_bootstrap_are_133(launchd: t.Any) -> None:

@@ -105,7 +105,7 @@ def test_without_abandonprocessgroup_the_group_dies_with_the_job(launchd: t.Any)
     from harness import alive
 
     for abandon in (False, True):
-        name = "org.example.group%d" % abandon
+        name = f"org.example.group{abandon:d}"
         child = "sleep 1000 & echo $! > $F; exit 0"
         launchd.load(name, script=child, RunAtLoad=True, AbandonProcessGroup=abandon,
                      EnvironmentVariables={"F": launchd.work(name)})  # fmt: skip
@@ -136,7 +136,7 @@ def test_orphans_are_reaped(launchd: t.Any) -> None:
                  AbandonProcessGroup=True, EnvironmentVariables={"F": launchd.work("orphan")})  # fmt: skip
     launchd.until(lambda: launchd.read("orphan"), "the orphan started")
     pid = int(launchd.read("orphan"))
-    launchd.until(lambda: not os.path.exists("/proc/%d" % pid), "the orphan is no zombie", 3)
+    launchd.until(lambda: not os.path.exists(f"/proc/{pid:d}"), "the orphan is no zombie", 3)
 
 
 def test_kickstart_k_restarts_without_reading_the_file_again(launchd: t.Any) -> None:
@@ -149,7 +149,7 @@ def test_kickstart_k_restarts_without_reading_the_file_again(launchd: t.Any) -> 
     answer = launchd.ctl("kickstart", "-k", "-p", "system/org.example.old")
     second = launchd.pid("org.example.old")
     assert second not in (0, first)
-    assert answer == (0, "service spawned with pid: %d\n" % second, "")
+    assert answer == (0, f"service spawned with pid: {second:d}\n", "")
     launchd.until(lambda: launchd.read("said") == "old\nold\n", "second start")
     assert launchd.show("org.example.old")["immediate reason"] == "non-ipc demand"
     launchd.ctl("bootout", "system/org.example.old")
@@ -280,7 +280,7 @@ def test_the_idle_daemon_sleeps(launchd: t.Any) -> None:
     launchd.load("org.example.idle", script=SLEEP, KeepAlive=True)
 
     def ticks() -> int:
-        with open("/proc/%d/stat" % launchd.process.pid, encoding="utf-8") as handle:
+        with open(f"/proc/{launchd.process.pid:d}/stat", encoding="utf-8") as handle:
             fields = handle.read().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 

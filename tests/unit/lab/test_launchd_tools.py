@@ -60,7 +60,7 @@ def test_unload_w_disables_and_load_w_enables(launchd: t.Any) -> None:
 def test_load_of_a_launchagent_as_root_warns_and_goes_into_the_system_domain(launchd: t.Any) -> None:
     path = launchd.plist("org.example.agent", directory=os.path.join(launchd.root, "Library/LaunchAgents"), script=SLEEP)
     words = "Expecting a LaunchDaemons path since the command was ran as root. Got LaunchAgents instead."
-    assert launchd.ctl("load", path) == (0, "", "Warning: %s\n" % words)
+    assert launchd.ctl("load", path) == (0, "", f"Warning: {words}\n")
     assert launchd.ctl("print", "system/org.example.agent").rc == 0
 
 
@@ -98,8 +98,8 @@ def test_load_of_a_directory_and_relative_paths(launchd: t.Any) -> None:
 @pytest.fixture
 def logged_in(new_launchd: t.Any) -> t.Any:
     launchd = new_launchd(era=15, gui_sessions=[NOBODY])
-    launchd.plist("org.example.agent", directory=os.path.join(launchd.root, "Library/LaunchAgents"), script="id -u > $F; exec sleep 99",
-                  RunAtLoad=True, EnvironmentVariables={"F": launchd.work("uid")})  # fmt: skip
+    launchd.plist("org.example.agent", directory=os.path.join(launchd.root, "Library/LaunchAgents"), RunAtLoad=True,
+                  script="id -u > $F; exec sleep 99", EnvironmentVariables={"F": launchd.work("uid")})  # fmt: skip
     os.chown(launchd.work(""), NOBODY, -1)
     return launchd.start()
 
@@ -107,7 +107,7 @@ def logged_in(new_launchd: t.Any) -> t.Any:
 def test_agents_of_a_gui_session_are_loaded_at_boot_and_run_as_the_user(logged_in: t.Any) -> None:
     shown = logged_in.show("org.example.agent", "gui/65534")
     assert (shown["type"], shown["state"]) == ("LaunchAgent", "running")
-    assert shown["domain"] == "gui/65534 [%s]" % shown["asid"]
+    assert shown["domain"] == "gui/65534 [{}]".format(shown["asid"])
     logged_in.until(lambda: logged_in.read("uid") == "65534\n", "ran as the user")
     assert "org.example.agent" not in logged_in.ctl("list").out
 
@@ -175,7 +175,7 @@ def test_fault_bootout_says_36_and_works(launchd: t.Any) -> None:
 def test_fault_kickstart_fails_as_often_as_told(launchd: t.Any) -> None:
     launchd.load("org.example.x", script=SLEEP)
     launchd.fault("kickstart", count=2)
-    for dummy in range(2):
+    for _dummy in range(2):
         assert launchd.ctl("kickstart", "-k", "system/org.example.x").rc == 1
         assert launchd.show("org.example.x")["runs"] == "0"
     assert launchd.ctl("kickstart", "-k", "system/org.example.x").rc == 0
@@ -209,7 +209,7 @@ def test_fault_linger_keeps_the_label_after_the_process_is_gone(launchd: t.Any) 
 def test_fault_broken_lwcr(launchd: t.Any) -> None:
     launchd.load("org.example.x", script=SLEEP)
     launchd.fault("broken-lwcr", count=0)
-    for dummy in range(2):
+    for _dummy in range(2):
         assert "0 = \t\t\t]\n" in launchd.ctl("print", "system/org.example.x").out
     launchd.lab("clear")
     assert "LWCR = {" not in launchd.ctl("print", "system/org.example.x").out
@@ -270,7 +270,7 @@ def test_the_installed_fault_tool(installed: t.Any, launchd: t.Any) -> None:
 
 def test_the_client_starts_fast(installed: t.Any, launchd: t.Any) -> None:
     spent = []
-    for dummy in range(5):
+    for _dummy in range(5):
         start = time.monotonic()
         installed("launchctl", "list")
         spent.append(time.monotonic() - start)
@@ -285,7 +285,9 @@ def test_the_client_without_a_daemon(installed: t.Any, launchd: t.Any) -> None:
     assert done.stderr.startswith("Could not contact launchd: ")
 
 
-@pytest.mark.parametrize("nonsense", [b"\n", b"null\n", b"[]\n", b'{"argv": 3}\n', b'{"argv": [null]}\n', b"\xff\xfe\n", b'{"lab": {}}\n'])
+@pytest.mark.parametrize(
+    "nonsense", [b"\n", b"null\n", b"[]\n", b'{"argv": 3}\n', b'{"argv": [null]}\n', b"\xff\xfe\n", b'{"lab": {}}\n']
+)
 def test_the_daemon_survives_nonsense(launchd: t.Any, nonsense: bytes) -> None:
     import socket
 

@@ -45,8 +45,8 @@ class Target:
     def words(self) -> str:
         """How messages call the domain."""
         if self.kind == "gui":
-            return "user gui: %s" % self.uid
-        return "uid: %s" % self.uid if self.kind == "user" else self.kind
+            return f"user gui: {self.uid}"
+        return f"uid: {self.uid}" if self.kind == "user" else self.kind
 
 
 def parse_target(text: str) -> Target:
@@ -111,9 +111,9 @@ class Call:
         try:
             target = parse_target(self.words[-1])
         except UsageError as error:
-            raise UsageError("%s\n%s" % (error.text, usage)) from None
+            raise UsageError(f"{error.text}\n{usage}") from None
         if want_label and target.label is None:
-            raise UsageError("Unrecognized target specifier.\n%s" % usage)
+            raise UsageError(f"Unrecognized target specifier.\n{usage}")
         return target
 
     def find(self, target: Target, prefix: str = "") -> Job:
@@ -121,7 +121,7 @@ class Call:
         domain = self.find_domain(target, prefix)
         job = domain.jobs.get(target.label or "")
         if job is None:
-            text = 'Could not find service "%s" in domain for %s' % (target.label, target.words)
+            text = f'Could not find service "{target.label}" in domain for {target.words}'
             raise Refused(prefix + text, NO_SERVICE)
         return job
 
@@ -131,7 +131,7 @@ class Call:
             return self.manager.domain(target.kind, target.uid)
         except LaunchError as error:
             if error.number == NO_DOMAIN:
-                raise Refused("%sCould not find domain for %s" % (prefix, target.words), NO_DOMAIN) from None
+                raise Refused(f"{prefix}Could not find domain for {target.words}", NO_DOMAIN) from None
             raise Refused(prefix + describe(error.number), error.number) from None
 
 
@@ -139,7 +139,7 @@ def run(call: Call, table: dict[str, t.Callable[[Call], None]]) -> None:
     """Look the command up and run it; every outcome becomes one answer."""
     command = table.get(call.command)
     if command is None:
-        call.fail("Unrecognized subcommand: %s" % call.command, 1)
+        call.fail(f"Unrecognized subcommand: {call.command}", 1)
         return
     try:
         command(call)

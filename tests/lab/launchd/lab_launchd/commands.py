@@ -35,7 +35,7 @@ SLOW_BOOTOUT_SECONDS = 0.5  # 10.15 and 11 answer 36 when the job is not gone by
 
 
 def _usage(command: str, arguments: str) -> str:
-    return "Usage: launchctl %s %s\n%s" % (command, arguments, _TARGET_HELP)
+    return f"Usage: launchctl {command} {arguments}\n{_TARGET_HELP}"
 
 
 USAGE = {
@@ -61,7 +61,7 @@ def bootstrap(call: Call) -> None:
     target = _domain_word(call, USAGE["bootstrap"])
     fault = call.manager.faults.take("bootstrap", _label_of(call.words[1]))
     if fault:
-        call.answer("", "Bootstrap failed: %d: %s\n" % (fault["rc"], describe(fault["rc"])), fault["rc"])
+        call.answer("", f"Bootstrap failed: {fault['rc']}: {describe(fault['rc'])}\n", fault["rc"])
         return
     domain = _domain_for(call, target, "Bootstrap failed: ")
     if not call.may_change(target):
@@ -72,7 +72,7 @@ def bootstrap(call: Call) -> None:
     if not numbers:
         call.ok()
     elif len(failures) > 1:
-        call.fail("\n".join([*lines, "Bootstrap failed: %d: %s" % (MULTIPLE, describe(MULTIPLE))]), MULTIPLE)
+        call.fail("\n".join([*lines, f"Bootstrap failed: {MULTIPLE}: {describe(MULTIPLE)}"]), MULTIPLE)
     else:
         call.fail("\n".join(lines), numbers.pop())
 
@@ -93,7 +93,7 @@ def _domain_for(call: Call, target: Target, prefix: str) -> Domain:
         return call.manager.domain(target.kind, target.uid)
     except LaunchError:
         # bootstrap and bootout answer 125 where print answers 112.
-        raise Refused("%s%d: %s" % (prefix, BAD_ACTION, describe(BAD_ACTION)), BAD_ACTION) from None
+        raise Refused(f"{prefix}{BAD_ACTION}: {describe(BAD_ACTION)}", BAD_ACTION) from None
 
 
 def _bootstrap_all(call: Call, domain: Domain) -> list[tuple[str, int]]:
@@ -104,7 +104,7 @@ def _bootstrap_all(call: Call, domain: Domain) -> list[tuple[str, int]]:
                 call.manager.load(domain, path)
             except LaunchError as error:
                 call.manager.log(
-                    "Bootstrap by launchctl for %s failed (%d: %s) %s" % (path, error.number, describe(error.number), error.detail)
+                    f"Bootstrap by launchctl for {path} failed ({error.number}: {describe(error.number)}) {error.detail}"
                 )
                 failures.append((path, error.number))
     return failures
@@ -127,11 +127,11 @@ def _bootstrap_number(call: Call, number: int) -> int:
 
 def _bootstrap_text(call: Call, path: str, number: int) -> list[str]:
     if not _rich(call):
-        lines = ["Bootstrap failed: 5: %s" % describe(EIO)]
+        lines = [f"Bootstrap failed: 5: {describe(EIO)}"]
         return lines if call.root or call.era < 12 else [*lines, "Try re-running the command as root for richer errors."]
     words = "service already loaded" if number == EALREADY else describe(number)
-    lines = ["%s: %s" % (path, words)]
-    return lines if call.era <= 10 else [*lines, "Bootstrap failed: %d: %s" % (number, describe(number))]
+    lines = [f"{path}: {words}"]
+    return lines if call.era <= 10 else [*lines, f"Bootstrap failed: {number}: {describe(number)}"]
 
 
 # bootout
@@ -149,15 +149,15 @@ def bootout(call: Call) -> None:
     target = _domain_word(call, USAGE["bootout"])
     domain = _domain_for(call, target, "Boot-out failed: ")
     if not call.may_change(target):
-        raise Refused("Boot-out failed: 1: %s" % describe(1), 1)
+        raise Refused(f"Boot-out failed: 1: {describe(1)}", 1)
     if target.label is None:
         if len(words) < 2:
-            raise Refused("Boot-out failed: %d: %s" % (BAD_ACTION, describe(BAD_ACTION)), BAD_ACTION)
+            raise Refused(f"Boot-out failed: {BAD_ACTION}: {describe(BAD_ACTION)}", BAD_ACTION)
         job = _job_by_path(call, domain, words[1])
     elif target.label in domain.jobs:
         job = domain.jobs[target.label]
     else:
-        raise Refused("Boot-out failed: 3: %s" % describe(3), 3)
+        raise Refused(f"Boot-out failed: 3: {describe(3)}", 3)
     _refuse_apple(call, job, "Boot-out failed: ")
     _remove(call, job, wait)
 
@@ -168,17 +168,17 @@ def _job_by_path(call: Call, domain: Domain, word: str) -> Job:
         if os.path.realpath(job.path) == path:
             return job
     if call.era <= 10:
-        raise Refused("%s: %s" % (call.path(word), describe(NO_SERVICE)), NO_SERVICE)
-    raise Refused("Boot-out failed: 5: %s" % describe(EIO), EIO)
+        raise Refused(f"{call.path(word)}: {describe(NO_SERVICE)}", NO_SERVICE)
+    raise Refused(f"Boot-out failed: 5: {describe(EIO)}", EIO)
 
 
 def _remove(call: Call, job: Job, wait: bool) -> None:
-    in_progress = "Boot-out failed: %d: %s" % (EINPROGRESS, describe(EINPROGRESS))
+    in_progress = f"Boot-out failed: {EINPROGRESS}: {describe(EINPROGRESS)}"
     fault = call.manager.faults.take("bootout", job.label)
     already = job.removing
     job.remove()
     if fault:
-        call.fail("Boot-out failed: %d: %s" % (fault["rc"], describe(fault["rc"])), fault["rc"])
+        call.fail(f"Boot-out failed: {fault['rc']}: {describe(fault['rc'])}", fault["rc"])
     elif job.label not in job.domain.jobs:
         call.ok()
     elif wait:
@@ -216,7 +216,7 @@ def _refuse_apple(call: Call, job: Job, prefix: str) -> None:
     # Apple's own services are protected; the stand-in's sshd is meant to be one of them only by name.
     if job.label.startswith("com.apple.") and job.path.startswith(call.manager.places.system_library):
         number = 1 if call.era <= 14 else SIP
-        raise Refused("%s%d: %s" % (prefix, number, describe(number)), number)
+        raise Refused(f"{prefix}{number}: {describe(number)}", number)
 
 
 # enable, disable
@@ -225,9 +225,9 @@ def _refuse_apple(call: Call, job: Job, prefix: str) -> None:
 def _override(call: Call, disabled: bool) -> None:
     target = call.target(USAGE[call.command])
     if not call.may_change(target):
-        raise Refused("Could not %s service: 1: %s" % (call.command, describe(1)), 1)
+        raise Refused(f"Could not {call.command} service: 1: {describe(1)}", 1)
     if target.kind not in ("system", "gui", "user"):
-        raise Refused("Could not %s service: %d: %s" % (call.command, NO_DOMAIN, describe(NO_DOMAIN)), NO_DOMAIN)
+        raise Refused(f"Could not {call.command} service: {NO_DOMAIN}: {describe(NO_DOMAIN)}", NO_DOMAIN)
     # Only the database is written: an unknown label is fine, nothing starts or stops.
     call.manager.overrides(target.uid).write(target.label or "", disabled)
     call.ok()
@@ -250,28 +250,28 @@ def kickstart(call: Call) -> None:
     """kickstart [-kps] <domain>/<label>"""
     flags = "".join(word[1:] for word in call.words if word.startswith("-"))
     target = call.target(USAGE["kickstart"])
-    if target.kind == "gui" and "gui/%s" % target.uid not in call.manager.domains:
-        _domain_for(call, target, 'Could not kickstart service "%s": ' % target.label)
+    if target.kind == "gui" and f"gui/{target.uid}" not in call.manager.domains:
+        _domain_for(call, target, f'Could not kickstart service "{target.label}": ')
     job = call.find(target)
-    prefix = 'Could not kickstart service "%s": ' % job.label
+    prefix = f'Could not kickstart service "{job.label}": '
     if not call.may_change(target):
-        raise Refused("%s1: %s" % (prefix, describe(1)), 1)
+        raise Refused(f"{prefix}1: {describe(1)}", 1)
     _refuse_apple(call, job, prefix)
     fault = call.manager.faults.take("kickstart", job.label)
     if fault:
-        raise Refused("%s%d: %s" % (prefix, fault["rc"], describe(fault["rc"])), fault["rc"])
+        raise Refused(f"{prefix}{fault['rc']}: {describe(fault['rc'])}", fault["rc"])
     if job.pid and "k" not in flags:
-        call.answer("service already running with pid: %d\n" % job.pid if "p" in flags else "", "", EALREADY)
+        call.answer(f"service already running with pid: {job.pid}\n" if "p" in flags else "", "", EALREADY)
         return
     if job.removing:
-        raise Refused("%s%d: %s" % (prefix, EINPROGRESS, describe(EINPROGRESS)), EINPROGRESS)
+        raise Refused(f"{prefix}{EINPROGRESS}: {describe(EINPROGRESS)}", EINPROGRESS)
     once = Once(call)
     throttled = not call.manager.config.kickstart_beats_throttle and not job.pid
 
     def started() -> None:
         reply, once.call = once.call, None
         if reply:
-            reply.ok("service spawned with pid: %d\n" % job.shown_pid if "p" in flags else "")
+            reply.ok(f"service spawned with pid: {job.shown_pid}\n" if "p" in flags else "")
 
     job.kickstart("k" in flags, started)
     if throttled:
@@ -286,7 +286,7 @@ def kill(call: Call) -> None:
         raise UsageError(USAGE["kill"])
     job = call.find(target)
     if not call.may_change(target):
-        raise Refused("Could not signal service: 1: %s" % describe(1), 1)
+        raise Refused(f"Could not signal service: 1: {describe(1)}", 1)
     if not job.pid:
         raise Refused("No process to signal.", 3)
     os.kill(job.pid, number)
@@ -296,7 +296,7 @@ def kill(call: Call) -> None:
 def blame(call: Call) -> None:
     """blame <domain>/<label>: the same word as print's `immediate reason`."""
     job = call.find(call.target(USAGE["blame"]))
-    call.ok("%s\n" % (job.reason or "(not running)"))
+    call.ok(f"{job.reason or '(not running)'}\n")
 
 
 # print and friends
@@ -326,17 +326,17 @@ def print_disabled(call: Call) -> None:
 def managername(call: Call) -> None:
     """System for root, Background over SSH, Aqua where the configuration says so."""
     aqua = call.uid in call.manager.config.aqua_callers
-    call.ok("%s\n" % ("System" if call.root else "Aqua" if aqua else "Background"))
+    call.ok(f"{'System' if call.root else 'Aqua' if aqua else 'Background'}\n")
 
 
 def manageruid(call: Call) -> None:
     """The caller's uid."""
-    call.ok("%d\n" % call.uid)
+    call.ok(f"{call.uid}\n")
 
 
 def managerpid(call: Call) -> None:
     """launchd's pid."""
-    call.ok("%d\n" % os.getpid())
+    call.ok(f"{os.getpid()}\n")
 
 
 def error(call: Call) -> None:
@@ -344,12 +344,12 @@ def error(call: Call) -> None:
     word = call.words[-1] if call.words else ""
     if not word.isdigit():
         raise UsageError("Usage: launchctl error [posix|mach|bootstrap] <code>")
-    call.ok("%s: %s\n" % (word, describe(int(word))))
+    call.ok(f"{word}: {describe(int(word))}\n")
 
 
 def version(call: Call) -> None:
     """Says what this is, so that nobody takes it for a Mac."""
-    call.ok("nixmac lab launchd stand-in, macOS era %d\n" % call.era)
+    call.ok(f"nixmac lab launchd stand-in, macOS era {call.era}\n")
 
 
 TABLE: dict[str, t.Callable[[Call], None]] = {

@@ -56,7 +56,7 @@ class Places:
 
     def overrides(self, uid: int | None) -> str:
         """disabled.plist of the system (None) or of one user, shared by gui/<uid> and user/<uid>."""
-        name = "disabled.plist" if uid is None else "disabled.%d.plist" % uid
+        name = "disabled.plist" if uid is None else f"disabled.{uid}.plist"
         return os.path.join(self.state, name)
 
     def read_config(self) -> tuple[Config, str]:
@@ -67,4 +67,4 @@ class Places:
         except FileNotFoundError:
             return Config(), ""
         except (OSError, ValueError, TypeError, AttributeError) as error:
-            return Config(), "%s ignored: %s" % (self.config, error)
+            return Config(), f"{self.config} ignored: {error}"

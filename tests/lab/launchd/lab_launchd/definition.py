@@ -152,7 +152,7 @@ def check_file(path: str, uid: int | None) -> None:
         raise LaunchError(BAD_PLIST, "not a regular file")
     owners = (0,) if uid is None else (0, uid)
     if status.st_uid not in owners or status.st_mode & 0o022:
-        raise LaunchError(BAD_OWNER, "owner %d mode %o" % (status.st_uid, status.st_mode & 0o7777))
+        raise LaunchError(BAD_OWNER, f"owner {status.st_uid} mode {status.st_mode & 0o7777:o}")
 
 
 def read_definition(path: str) -> Definition:

@@ -150,7 +150,7 @@ class LaunchError(Exception):
 
 def describe(number: int) -> str:
     """`5` -> `Input/output error`; unknown numbers read as macOS prints them."""
-    return ERRORS.get(number, "Unknown error: %d" % number)
+    return ERRORS.get(number, f"Unknown error: {number}")
 
 
 def mac_signal(linux_number: int) -> int:
@@ -163,7 +163,7 @@ def signal_words(linux_number: int) -> str:
     """`Terminated: 15`, as print's `last terminating signal` has it."""
     name = _NAME_OF_LINUX.get(linux_number)
     number, words = MAC_SIGNALS[name] if name else (linux_number, "Unknown signal")
-    return "%s: %d" % (words, number)
+    return f"{words}: {number}"
 
 
 def parse_signal(word: str) -> int | None:

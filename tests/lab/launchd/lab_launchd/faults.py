@@ -35,14 +35,16 @@ class Faults:
         """Arm one fault; ValueError names what is wrong with it."""
         name = item.get("name")
         if name not in NAMES:
-            raise ValueError("unknown fault %r; one of %s" % (name, ", ".join(NAMES)))
-        self.items.append({
-            "name": name,
-            "label": item.get("label"),
-            "count": int(item.get("count", 1)),
-            "rc": int(item.get("rc", DEFAULT_RC.get(name, 0))),
-            "seconds": float(item.get("seconds", 3)),
-        })
+            raise ValueError("unknown fault {!r}; one of {}".format(name, ", ".join(NAMES)))
+        self.items.append(
+            {
+                "name": name,
+                "label": item.get("label"),
+                "count": int(item.get("count", 1)),
+                "rc": int(item.get("rc", DEFAULT_RC.get(name, 0))),
+                "seconds": float(item.get("seconds", 3)),
+            }
+        )
 
     def take(self, name: str, label: str | None) -> dict[str, t.Any] | None:
         """The armed fault for this job, counted down; None when there is none."""

@@ -154,7 +154,7 @@ class Job:
         self._signal(signal.SIGTERM)
         if self.definition.exit_timeout:
             self.kill_at = time.monotonic() + self.definition.exit_timeout
-            self.log("scheduling cleanup in %d sec after sending Terminated: 15" % self.definition.exit_timeout)
+            self.log(f"scheduling cleanup in {self.definition.exit_timeout} sec after sending Terminated: 15")
 
     def remove(self) -> None:
         """bootout: gone at once when not running, else when the process is."""
@@ -173,7 +173,8 @@ class Job:
         self.status = status
         stopped_by_us, self.signalled, self.kill_at = self.signalled, 0, None
         self.crashes = self.crashes + 1 if self.exit_signal in CRASH_SIGNALS else 0
-        self.log("exited: %s" % (signal_words(self.exit_signal) if self.exit_signal else "exit code %s" % self.exit_code))
+        outcome = signal_words(self.exit_signal) if self.exit_signal else f"exit code {self.exit_code}"
+        self.log(f"exited: {outcome}")
         if self.removing:
             fault = self.manager.faults.take("linger", self.label)
             if fault:
@@ -195,7 +196,7 @@ class Job:
 
     def log(self, text: str) -> None:
         """One line in launchd's log."""
-        self.manager.log("(%s/%s) %s" % (self.domain.name, self.label, text))
+        self.manager.log(f"({self.domain.name}/{self.label}) {text}")
 
     # Inner workings
 
@@ -214,7 +215,7 @@ class Job:
         due = now if self.launched is None else max(now, self.launched + self.definition.throttle)
         if due > now:
             wait = due - now
-            self.log("Service only ran for %d seconds. Pushing respawn out by %d seconds." % (ran, round(wait)))
+            self.log(f"Service only ran for {int(ran)} seconds. Pushing respawn out by {round(wait)} seconds.")
         self.next_reason = reason
         self.spawn_at = due
         if due <= now:
@@ -230,7 +231,7 @@ class Job:
         problem = self._start_process()
         self.setup_failed = bool(problem)
         if problem:
-            self.log("Service could not initialize: %s" % problem)
+            self.log(f"Service could not initialize: {problem}")
         waiting, self.on_spawn = self.on_spawn, []
         for done in waiting:
             done()

@@ -11,7 +11,6 @@ import typing as t
 
 from lab_launchd import printer
 from lab_launchd.call import Call, Refused
-from lab_launchd.commands import USAGE
 from lab_launchd.definition import read_definition
 from lab_launchd.facts import EALREADY, EIO, NO_SERVICE, LaunchError, describe
 from lab_launchd.job import Job
@@ -34,7 +33,7 @@ def _split(call: Call, command: str) -> tuple[str, list[str]]:
             paths.append(call.path(word))
     if not paths:
         # Exit status and text of launchctl without paths are not recorded.
-        raise Refused("Usage: launchctl %s <service-path, service-path2, ...>" % command, 1)
+        raise Refused(f"Usage: launchctl {command} <service-path, service-path2, ...>", 1)
     return flags, [item for path in paths for item in _expand(path)]
 
 
@@ -52,21 +51,22 @@ def load(call: Call) -> None:
     for path in paths:
         if call.root and "/LaunchAgents/" in path and call.era >= 11:
             words = "Expecting a LaunchDaemons path since the command was ran as root. Got LaunchAgents instead."
-            lines.append("Warning: %s" % words)
+            lines.append(f"Warning: {words}")
         try:
             if "w" in flags:
                 call.manager.overrides(domain.uid).write(read_definition(path).label, False)
             call.manager.load(domain, path, force="F" in flags)
         except LaunchError as error:
-            call.manager.log("Load of %s failed (%d: %s)" % (path, error.number, error.detail))
+            call.manager.log(f"Load of {path} failed ({error.number}: {error.detail})")
             lines += _load_failure(call, path, error.number)
     call.answer("", "".join(line + "\n" for line in lines), 0)
 
 
 def _load_failure(call: Call, path: str, number: int) -> list[str]:
     if call.era <= 10:
-        return ["%s: %s" % (path, "service already loaded" if number == EALREADY else describe(number))]
-    return ["Load failed: 5: %s" % describe(EIO), _LOAD_HINT]
+        words = "service already loaded" if number == EALREADY else describe(number)
+        return [f"{path}: {words}"]
+    return [f"Load failed: 5: {describe(EIO)}", _LOAD_HINT]
 
 
 def unload(call: Call) -> None:
@@ -103,9 +103,9 @@ def _by_path(domain: Domain, path: str, label: str) -> Job | None:
 
 def _unload_failure(call: Call, path: str) -> list[str]:
     if call.era <= 10:
-        return ["%s: %s" % (path, describe(NO_SERVICE))]
+        return [f"{path}: {describe(NO_SERVICE)}"]
     number = NO_SERVICE if call.root else EIO
-    lines = ["Unload failed: %d: %s" % (number, describe(number))]
+    lines = [f"Unload failed: {number}: {describe(number)}"]
     return lines if call.root else [*lines, _UNLOAD_HINT]
 
 
@@ -173,14 +173,14 @@ def list_jobs(call: Call) -> None:
         return
     job = domain.jobs.get(call.words[-1])
     if job is None:
-        raise Refused('Could not find service "%s" in domain for port' % call.words[-1], NO_SERVICE)
+        raise Refused(f'Could not find service "{call.words[-1]}" in domain for port', NO_SERVICE)
     call.ok(printer.list_one(job))
 
 
 def getenv(call: Call) -> None:
     """getenv <name>"""
     value = call.session().environment.get(call.words[-1] if call.words else "")
-    call.ok("%s\n" % value if value is not None else "")
+    call.ok(f"{value}\n" if value is not None else "")
 
 
 def setenv(call: Call) -> None:

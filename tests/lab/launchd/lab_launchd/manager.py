@@ -47,7 +47,7 @@ class Domain:
     @property
     def name(self) -> str:
         """As in a target: `gui/501`."""
-        return self.kind if self.uid is None else "%s/%d" % (self.kind, self.uid)
+        return self.kind if self.uid is None else f"{self.kind}/{self.uid}"
 
 
 class Overrides:
@@ -96,13 +96,13 @@ class Manager:
             try:
                 self.faults.add(item)
             except (ValueError, TypeError, AttributeError) as error:
-                log("fault ignored: %s" % error)
+                log(f"fault ignored: {error}")
 
     # Domains
 
     def domain(self, kind: str, uid: int | None) -> Domain:
         """The domain; LaunchError 112 when it does not exist (125 when a login is still under way)."""
-        name = kind if uid is None else "%s/%d" % (kind, uid)
+        name = kind if uid is None else f"{kind}/{uid}"
         if name in self.domains:
             return self.domains[name]
         if kind == "gui" and uid in self.config.gui_not_ready:
@@ -116,7 +116,7 @@ class Manager:
         self._asid += 1
         domain = self.domains[name] = Domain(kind, uid, self._asid)
         if kind == "gui":
-            domain.environment["SSH_AUTH_SOCK"] = "/private/tmp/com.apple.launchd.Lab%d/Listeners" % uid
+            domain.environment["SSH_AUTH_SOCK"] = f"/private/tmp/com.apple.launchd.Lab{uid}/Listeners"
         return domain
 
     def overrides(self, uid: int | None) -> Overrides:
@@ -134,10 +134,10 @@ class Manager:
         check_file(path, domain.uid)
         definition = read_definition(path)
         for key in definition.ignored:
-            self.log("(%s) %s: key of the wrong type ignored" % (definition.label, key))
+            self.log(f"({definition.label}) {key}: key of the wrong type ignored")
         if definition.label in domain.jobs:
             state = domain.jobs[definition.label].state
-            raise LaunchError(EALREADY, "%s is %s" % (definition.label, state))
+            raise LaunchError(EALREADY, f"{definition.label} is {state}")
         if not force and self.is_disabled(domain, definition):
             raise LaunchError(DISABLED, definition.label)
         self._check_session(domain, definition)
@@ -172,7 +172,7 @@ class Manager:
                 try:
                     self.load(domain, path)
                 except LaunchError as error:
-                    self.log("%s: not loaded (%d: %s)" % (path, error.number, error.detail))
+                    self.log(f"{path}: not loaded ({error.number}: {error.detail})")
 
     def boot(self) -> None:
         """Load all daemons, then the agents of everybody who is logged in at the screen."""
@@ -187,14 +187,14 @@ class Manager:
             domain = self.domain("gui", uid)
             home = pwd.getpwuid(uid).pw_dir
         except (LaunchError, KeyError):
-            self.log("gui/%d: no such user" % uid)
+            self.log(f"gui/{uid}: no such user")
             return
         self.load_directory(domain, self.places.agents)
         self.load_directory(domain, os.path.join(home, "Library/LaunchAgents"))
 
     def logout(self, uid: int) -> None:
         """A GUI session ends with all its jobs."""
-        domain = self.domains.pop("gui/%d" % uid, None)
+        domain = self.domains.pop(f"gui/{uid}", None)
         if domain:
             self.closing.append(domain)
             for job in list(domain.jobs.values()):
@@ -226,7 +226,7 @@ class Manager:
         now = time.monotonic()
         due = [timer for timer in self.timers if timer[0] <= now]
         self.timers = [timer for timer in self.timers if timer[0] > now]
-        for dummy, action in due:
+        for _dummy, action in due:
             action()
         for job in self.jobs():
             job.tick(now)

@@ -34,15 +34,16 @@ def exit_line(job: Job) -> str:
     if job.status is None:
         return "last exit code = (never exited)"
     if job.exit_signal is not None:
-        return "last terminating signal = %s" % signal_words(job.exit_signal)
+        return f"last terminating signal = {signal_words(job.exit_signal)}"
     code = job.exit_code or 0
-    return "last exit code = %s" % ("%d: %s" % (code, EXIT_NAMES[code]) if code in EXIT_NAMES else code)
+    named = f": {EXIT_NAMES[code]}" if code in EXIT_NAMES else ""
+    return f"last exit code = {code}{named}"
 
 
 def print_job(job: Job, era: int, broken_lwcr: bool = False) -> str:
     """The whole block of `launchctl print <domain>/<label>`."""
-    target = job.label if era <= 10 else "%s/%s" % (job.domain.name, job.label)
-    lines = ["%s = {" % target]
+    target = job.label if era <= 10 else f"{job.domain.name}/{job.label}"
+    lines = [f"{target} = {{"]
     lines += _head(job, era)
     lines += _environments(job, era)
     if broken_lwcr:
@@ -59,7 +60,7 @@ def print_job(job: Job, era: int, broken_lwcr: bool = False) -> str:
 
 
 def _block(name: str, rows: t.Iterable[str]) -> list[str]:
-    return ["\t%s = {" % name, *("\t\t" + row for row in rows), "\t}", ""]
+    return [f"\t{name} = {{", *("\t\t" + row for row in rows), "\t}", ""]
 
 
 def _alive(job: Job) -> bool:
@@ -68,22 +69,22 @@ def _alive(job: Job) -> bool:
 
 def _head(job: Job, era: int) -> list[str]:
     definition = job.definition
-    lines = ["\tactive count = %d" % _alive(job)]
+    lines = [f"\tactive count = {_alive(job):d}"]
     if era <= 10:
         lines += ["\tcopy count = 0", "\tone shot = 0"]
-    lines += ["\tpath = %s" % job.path]
+    lines += [f"\tpath = {job.path}"]
     if era > 10:
-        lines += ["\ttype = %s" % ("LaunchDaemon" if job.domain.kind == "system" else "LaunchAgent")]
-    lines += ["\tstate = %s" % job.state, "", "\tprogram = %s" % definition.program]
+        lines += [f"\ttype = {'LaunchDaemon' if job.domain.kind == 'system' else 'LaunchAgent'}"]
+    lines += [f"\tstate = {job.state}", "", f"\tprogram = {definition.program}"]
     if definition.arguments:
         lines += _block("arguments", definition.arguments)
     else:
         lines += [""]
     if definition.text("WorkingDirectory"):
-        lines += ["\tworking directory = %s" % definition.data["WorkingDirectory"], ""]
+        lines += [f"\tworking directory = {definition.data['WorkingDirectory']}", ""]
     for key, word in (("StandardInPath", "stdin"), ("StandardOutPath", "stdout"), ("StandardErrorPath", "stderr")):
         if definition.text(key):
-            lines += ["\t%s path = %s" % (word, definition.data[key])]
+            lines += [f"\t{word} path = {definition.data[key]}"]
     return lines
 
 
@@ -91,13 +92,13 @@ def _environments(job: Job, era: int) -> list[str]:
     lines = []
     if job.domain.environment:
         lines += _block("inherited environment", _arrows(job.domain.environment))
-    lines += _block("default environment", ["PATH => %s" % DEFAULT_PATH])
+    lines += _block("default environment", [f"PATH => {DEFAULT_PATH}"])
     lines += _block("environment", _arrows(job_environment(job.definition, era)))
     return lines
 
 
 def _arrows(pairs: dict[str, str]) -> list[str]:
-    return ["%s => %s" % pair for pair in pairs.items()]
+    return [f"{key} => {value}" for key, value in pairs.items()]
 
 
 def _broken_lwcr() -> list[str]:
@@ -106,23 +107,23 @@ def _broken_lwcr() -> list[str]:
 
 def _facts(job: Job, era: int) -> list[str]:
     definition, domain = job.definition, job.domain
-    suffix = " [%d]" % domain.asid if domain.kind == "gui" else ""
-    rows = ["domain = %s%s" % (domain.name, suffix)]
+    suffix = f" [{domain.asid}]" if domain.kind == "gui" else ""
+    rows = [f"domain = {domain.name}{suffix}"]
     if domain.uid is not None:
-        rows.append("asid = %d" % domain.asid)
+        rows.append(f"asid = {domain.asid}")
     elif definition.text("UserName"):
-        rows.append("username = %s" % definition.data["UserName"])
+        rows.append(f"username = {definition.data['UserName']}")
     if domain.uid is None and definition.text("GroupName"):
-        rows.append("group = %s" % definition.data["GroupName"])
+        rows.append(f"group = {definition.data['GroupName']}")
     if definition.umask is not None:
-        rows.append("umask = %o" % definition.umask)
-    rows.append("minimum runtime = %d" % definition.throttle)
-    rows.append("exit timeout = %d" % definition.exit_timeout)
+        rows.append(f"umask = {definition.umask:o}")
+    rows.append(f"minimum runtime = {definition.throttle}")
+    rows.append(f"exit timeout = {definition.exit_timeout}")
     if "Nice" in definition.data:
-        rows.append("nice = %d" % definition.data["Nice"])
-    rows.append("runs = %d" % job.runs)
+        rows.append(f"nice = {definition.data['Nice']}")
+    rows.append(f"runs = {job.runs}")
     if job.crashes or era <= 10:
-        rows.append("successive crashes = %d" % job.crashes)
+        rows.append(f"successive crashes = {job.crashes}")
     if _alive(job):
         rows += _process_facts(job, era)
     rows.append(exit_line(job))
@@ -130,7 +131,7 @@ def _facts(job: Job, era: int) -> list[str]:
 
 
 def _process_facts(job: Job, era: int) -> list[str]:
-    rows = ["pid = %d" % (job.pid or job.shown_pid), "immediate reason = %s" % job.reason]
+    rows = [f"pid = {job.pid or job.shown_pid}", f"immediate reason = {job.reason}"]
     # The stand-in does not count forks: a plausible constant, as the recorded numbers mean nothing to a reader.
     rows += ["forks = 0", "execs = 1", "initialized = 1", "trampolined = 1", "started suspended = 0"]
     rows.append("proxy started suspended = 0")
@@ -145,22 +146,22 @@ def _semaphores(job: Job) -> list[str]:
     names = {"SuccessfulExit": "successful exit", "Crashed": "after crash"}
     for key, word in names.items():
         if key in job.definition.conditions:
-            rows.append("%s => %d" % (word, job.definition.conditions[key] is True))
+            rows.append(f"{word} => {job.definition.conditions[key] is True:d}")
     for path, wanted in job.definition.path_state.items():
-        rows.append("path %s => %d" % (path, wanted is True))
+        rows.append(f"path {path} => {wanted is True:d}")
     return _block("semaphores", rows) if rows else []
 
 
 def _trigger(name: str, job: Job, stream: str, descriptor: list[str]) -> list[str]:
-    monitor = "com.apple.UserEventAgent-%s" % ("System" if job.domain.kind == "system" else "Aqua")
-    rows = ["%s => {" % name, "\tkeepalive = 0", "\tservice = %s" % job.label]
-    rows += ["\tstream = %s" % stream, "\tmonitor = %s" % monitor, "\tdescriptor = {"]
+    monitor = f"com.apple.UserEventAgent-{'System' if job.domain.kind == 'system' else 'Aqua'}"
+    rows = [f"{name} => {{", "\tkeepalive = 0", f"\tservice = {job.label}"]
+    rows += [f"\tstream = {stream}", f"\tmonitor = {monitor}", "\tdescriptor = {"]
     return rows + ["\t\t" + row for row in descriptor] + ["\t}", "}"]
 
 
 def _channel(stream: str, watching: int) -> list[str]:
-    rows = ["port = 0x3521b", "active = 0", "managed = 1", "reset = 0", "hide = 0", "watching = %d" % watching]
-    return ['"%s" = {' % stream, *("\t" + row for row in rows), "}"]
+    rows = ["port = 0x3521b", "active = 0", "managed = 1", "reset = 0", "hide = 0", f"watching = {watching}"]
+    return [f'"{stream}" = {{', *("\t" + row for row in rows), "}"]
 
 
 def _event_triggers(job: Job) -> list[str]:
@@ -169,13 +170,13 @@ def _event_triggers(job: Job) -> list[str]:
     channels: list[str] = []
     if definition.watch_paths:
         stream = "com.apple.fsevents.matching"
-        listed = ['\t%d = "%s"' % pair for pair in enumerate(definition.watch_paths)]
+        listed = [f'\t{number} = "{path}"' for number, path in enumerate(definition.watch_paths)]
         triggers += _trigger("com.apple.launchd.WatchPaths", job, stream, ['"WatchPaths" => [', *listed, "]"])
         channels += _channel(stream, 0)
     for number, entry in enumerate(definition.calendar):
         stream = "com.apple.launchd.calendarinterval"
-        rows = ['"%s" => %d' % pair for pair in entry.items()]
-        triggers += _trigger("%s.%d" % (job.label, 268435456 + number), job, stream, rows)
+        rows = [f'"{key}" => {value}' for key, value in entry.items()]
+        triggers += _trigger(f"{job.label}.{268435456 + number}", job, stream, rows)
     if definition.calendar:
         channels += _channel("com.apple.launchd.calendarinterval", 1)
     if not triggers:
@@ -187,23 +188,23 @@ def _sockets(job: Job) -> list[str]:
     names = job.definition.data.get("Sockets", {})
     rows: list[str] = []
     for name in names:
-        rows += ['"%s" = {' % name, "\ttype = stream", "\tpassive = 1", "}"]
+        rows += [f'"{name}" = {{', "\ttype = stream", "\tpassive = 1", "}"]
     return _block("sockets", rows) if rows else []
 
 
 def _coalitions(job: Job) -> list[str]:
     lines = []
     for offset, kind in enumerate(("resource", "jetsam")):
-        rows = ["ID = %d" % (397 + 2 * (job.shown_pid or 1) + offset), "type = %s" % kind, "state = active"]
-        lines += _block("%s coalition" % kind, [*rows, "active count = 1", "name = %s" % job.label])
+        rows = [f"ID = {397 + 2 * (job.shown_pid or 1) + offset}", f"type = {kind}", "state = active"]
+        lines += _block(f"{kind} coalition", [*rows, "active count = 1", f"name = {job.label}"])
     return lines
 
 
 def _tail(job: Job, era: int) -> list[str]:
     definition = job.definition
     kind = _SPAWN_TYPES.get(definition.text("ProcessType") or "", "daemon (3)")
-    rows = ["spawn type = %s" % kind, "jetsam priority = 40"]
-    rows += ["jetsam memory limit (%s) = (unlimited)" % word for word in ("active", "inactive")]
+    rows = [f"spawn type = {kind}", "jetsam priority = 40"]
+    rows += [f"jetsam memory limit ({word}) = (unlimited)" for word in ("active", "inactive")]
     rows += ["jetsamproperties category = daemon", "jetsam thread limit = 32", "cpumon = default"]
     limits = _limits(job)
     if limits:
@@ -211,19 +212,19 @@ def _tail(job: Job, era: int) -> list[str]:
         rows += ["resource limits = {", *("\t" + row for row in limits), "}"]
     lines = ["\t" + row for row in rows] + ([""] if limits else [])
     if definition.interval:
-        lines.append("\trun interval = %d seconds" % definition.interval)
+        lines.append(f"\trun interval = {definition.interval} seconds")
     if era in (13, 14):
         lines += ["\tprobabilistic guard malloc policy = {", "\t\tactivation rate = 1/1000", "\t\tsample rate = 1/0", "\t}"]
     if era <= 10:
         return [*lines, "", *_old_properties(job)]
-    return [*lines, "", "\tproperties = %s" % " | ".join(_properties(job, era))]
+    return [*lines, "", "\tproperties = " + " | ".join(_properties(job, era))]
 
 
 def _limits(job: Job) -> list[str]:
     rows = []
     for key, word in (("SoftResourceLimits", "soft"), ("HardResourceLimits", "hard")):
         for name, value in job.definition.data.get(key, {}).items():
-            rows.append("%s (%s) => %s" % (_RESOURCE_NAMES.get(name, name), word, value))
+            rows.append(f"{_RESOURCE_NAMES.get(name, name)} ({word}) => {value}")
     return rows
 
 
@@ -254,13 +255,13 @@ def _old_properties(job: Job) -> list[str]:
     values = {"partial import": 0, "launchd bundle": 0, "xpc bundle": 0, "keepalive": definition.keep_alive is True}
     values.update({"runatload": definition.run_at_load, "low priority i/o": 0, "system support": 0})
     values.update({"abandon process group": definition.abandon_group, "one-shot": 0, "inferred program": definition.inferred})
-    return ["\tproperties = {", *("\t\t%s = %d" % (key, bool(value)) for key, value in values.items()), "\t}"]
+    return ["\tproperties = {", *(f"\t\t{key} = {bool(value):d}" for key, value in values.items()), "\t}"]
 
 
 def status_column(job: Job) -> str:
     """list's Status: the decoded exit code, or minus the signal."""
     if job.exit_signal is not None:
-        return "-%d" % mac_signal(job.exit_signal)
+        return f"-{mac_signal(job.exit_signal)}"
     return str(job.exit_code or 0)
 
 
@@ -268,13 +269,13 @@ def print_domain(domain: Domain, overrides: dict[str, bool], era: int) -> str:
     """`launchctl print <domain>`: only the parts that were recorded."""
     jobs = list(domain.jobs.values())
     active = sum(1 for job in jobs if job.pid)
-    lines = ["%s = {" % domain.name, "\ttype = %s" % ("user" if domain.kind == "user" else domain.kind)]
-    lines += ["\thandle = %d" % (domain.uid or 0), "\tactive count = %d" % len(jobs), "\tservice count = %d" % len(jobs)]
-    lines += ["\tactive service count = %d" % active, "\tcreator = launchd[1]", "\tcreator euid = 0", ""]
+    lines = [f"{domain.name} = {{", f"\ttype = {'user' if domain.kind == 'user' else domain.kind}"]
+    lines += [f"\thandle = {domain.uid or 0}", f"\tactive count = {len(jobs)}", f"\tservice count = {len(jobs)}"]
+    lines += [f"\tactive service count = {active}", "\tcreator = launchd[1]", "\tcreator euid = 0", ""]
     rows = []
     for job in jobs:
         shown = "-" if job.status is None else status_column(job)
-        rows.append("%8s %6s \t%s" % (job.pid or 0, shown, job.label))
+        rows.append(f"{job.pid or 0:>8} {shown:>6} \t{job.label}")
     lines += _block("services", rows) + _block("unmanaged processes", []) + _block("endpoints", [])
     lines += _block("disabled services", _disabled_rows(overrides, era))
     return "\n".join([*lines, "\tproperties = ", "}"]) + "\n"
@@ -282,7 +283,7 @@ def print_domain(domain: Domain, overrides: dict[str, bool], era: int) -> str:
 
 def _disabled_rows(overrides: dict[str, bool], era: int) -> list[str]:
     words = ("true", "false") if era <= 12 else ("disabled", "enabled")
-    return ['"%s" => %s' % (label, words[0] if disabled else words[1]) for label, disabled in overrides.items()]
+    return [f'"{label}" => {words[0] if disabled else words[1]}' for label, disabled in overrides.items()]
 
 
 def print_disabled(overrides: dict[str, bool], era: int) -> str:
@@ -296,7 +297,7 @@ def print_disabled(overrides: dict[str, bool], era: int) -> str:
 def list_all(domain: Domain) -> str:
     """`launchctl list`."""
     rows = ["PID\tStatus\tLabel"]
-    rows += ["%s\t%s\t%s" % (job.pid or "-", status_column(job), job.label) for job in domain.jobs.values()]
+    rows += [f"{job.pid or '-'}\t{status_column(job)}\t{job.label}" for job in domain.jobs.values()]
     return "\n".join(rows) + "\n"
 
 
@@ -311,9 +312,9 @@ def list_one(job: Job) -> str:
     if job.pid:
         rows += [("PID", job.pid)]
     rows += [("Program", definition.program)]
-    lines = ["{", *("\t%s = %s;" % (_quote(key), _old_style(value)) for key, value in rows)]
+    lines = ["{", *(f"\t{_quote(key)} = {_old_style(value)};" for key, value in rows)]
     if definition.arguments:
-        lines += ['\t"ProgramArguments" = (', *("\t\t%s;" % _quote(word) for word in definition.arguments), "\t);"]
+        lines += ['\t"ProgramArguments" = (', *(f"\t\t{_quote(word)};" for word in definition.arguments), "\t);"]
     return "\n".join([*lines, "};"]) + "\n"
 
 
@@ -324,7 +325,7 @@ def _raw_status(job: Job) -> int:
 
 
 def _quote(text: str) -> str:
-    return '"%s"' % text
+    return f'"{text}"'
 
 
 def _old_style(value: t.Any) -> str:

@@ -102,8 +102,8 @@ class _Client:
             else:
                 self.answer("", "Usage: launchctl <subcommand> ... | help [subcommand]\n", 1)
         except Exception as error:
-            self.server.manager.log("request failed: %s\n%s" % (error, traceback.format_exc()))
-            self.answer("", "launchd stand-in: %s: %s\n" % (type(error).__name__, error), 70)
+            self.server.manager.log(f"request failed: {error}\n{traceback.format_exc()}")
+            self.answer("", f"launchd stand-in: {type(error).__name__}: {error}\n", 70)
 
     def lab(self, words: list[t.Any]) -> tuple[str, str, int]:
         """Commands that no Mac has."""
@@ -124,9 +124,9 @@ class _Client:
             elif words[0] == "era":
                 manager.config.era = int(words[1])
             elif words[0] != "list":
-                return "", "unknown: %s\n" % words[0], 64
+                return "", f"unknown: {words[0]}\n", 64
         except (ValueError, IndexError, TypeError, AttributeError) as error:
-            return "", "%s\n" % error, 64
+            return "", f"{error}\n", 64
         return "".join(json.dumps(item) + "\n" for item in manager.faults.items), "", 0
 
     def answer(self, out: str, err: str, code: int) -> None:

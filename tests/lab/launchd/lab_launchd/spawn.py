@@ -152,7 +152,7 @@ def spawn(definition: Definition, identity: Identity, environment: dict[str, str
             _child(definition, identity, environment)
         except BaseException as error:  # whatever it is, a forked copy of the daemon must not go on
             try:
-                os.write(send, ("%s: %s" % (type(error).__name__, error)).encode("utf-8", "replace")[:900])
+                os.write(send, f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:900])
             finally:
                 os._exit(EX_CONFIG)
         os._exit(EX_CONFIG)

@@ -58,9 +58,7 @@ def _other_enabled(job: Job, wanted: t.Any) -> bool:
 
 def _other_active(job: Job, wanted: t.Any) -> bool:
     jobs = job.domain.jobs
-    return isinstance(wanted, dict) and any(
-        bool(label in jobs and jobs[label].pid) is value for label, value in wanted.items()
-    )
+    return isinstance(wanted, dict) and any(bool(label in jobs and jobs[label].pid) is value for label, value in wanted.items())
 
 
 # NetworkState is not here: no longer implemented by launchd.
