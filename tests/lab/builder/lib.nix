@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# As much of nixpkgs' `lib` and module system as a `.override { modules = [ ... ]; }` of the builder uses.
+let
+  inherit (builtins) all attrNames concatLists concatMap concatStringsSep filter foldl' head isAttrs isBool isFunction isInt isList
+    isPath isString map mapAttrs removeAttrs toJSON;
+
+  mkOverride = priority: content: { _type = "override"; inherit priority content; };
+  isOption = value: isAttrs value && value._type or null == "option";
+  isOverride = value: isAttrs value && value._type or null == "override";
+
+  types = {
+    int = { name = "signed integer"; check = isInt; merge = one; };
+    port = { name = "16 bit unsigned integer; between 0 and 65535 (both inclusive)"; check = v: isInt v && v >= 0 && v <= 65535; merge = one; };
+    bool = { name = "boolean"; check = isBool; merge = one; };
+    str = { name = "string"; check = isString; merge = one; };
+    attrs = { name = "attribute set"; check = isAttrs; merge = _path: foldl' (a: b: a // b) { }; };
+    listOf = inner: {
+      name = "list of ${inner.name}";
+      check = v: isList v && all inner.check v;
+      merge = _path: concatLists;
+    };
+  };
+
+  one = path: values:
+    if all (value: value == head values) values then head values
+    else throw "The option `${path}' has conflicting definition values: ${concatStringsSep ", " (map toJSON values)}. Use `lib.mkForce value' or `lib.mkDefault value' to change the priority.";
+
+  mkOption = { default, type, description ? "" }: { _type = "option"; inherit default type description; };
+
+  # Definitions of one module as a list of { path, priority, value }; throws on a path that no option declares.
+  definitions = options: prefix: value:
+    concatMap
+      (name:
+        let
+          path = prefix ++ [ name ];
+          shown = concatStringsSep "." path;
+          here = value.${name};
+          option = options.${name} or (throw "The option `${shown}' does not exist. Definition values: ${builtins.substring 0 200 (toJSON here)}");
+        in
+        if isOption option then [ ({ path = shown; } // (if isOverride here then { inherit (here) priority; value = here.content; } else { priority = 100; value = here; })) ]
+        else if isOverride here then throw "The option `${shown}' is a set of options; give its members a value."
+        else definitions option path here)
+      (attrNames value);
+
+  evaluate = options: prefix: all_definitions:
+    mapAttrs
+      (name: option:
+        let
+          path = prefix ++ [ name ];
+          shown = concatStringsSep "." path;
+          mine = filter (d: d.path == shown) all_definitions;
+          best = foldl' (a: b: if b.priority < a then b.priority else a) 1500 mine;
+          values = map (d: d.value) (filter (d: d.priority == best) mine);
+          checked = map (v: if option.type.check v then v else throw "A definition for option `${shown}' is not of type `${option.type.name}'. Definition values: ${toJSON v}") values;
+        in
+        if isOption option
+        then (if mine == [ ] then option.default else option.type.merge shown checked)
+        else evaluate option path all_definitions)
+      options;
+
+  # What a module says, its imports first; `config = { ... }` and the short form both count.
+  expand = args: module:
+    let
+      loaded = if isPath module || isString module then import module else module;
+      body = if isFunction loaded then loaded args else loaded;
+      own = if body ? config then body.config else removeAttrs body [ "imports" "options" "_file" "key" ];
+    in
+    concatMap (expand args) (body.imports or [ ]) ++ [ own ];
+in
+rec {
+  inherit mkOption mkOverride types;
+  mkForce = mkOverride 50;
+  mkDefault = mkOverride 1000;
+  mkIf = condition: content: if condition then content else { };
+
+  # The options' values after all modules: { options, modules, args } -> config.
+  evalModules = { options, modules, args }:
+    let
+      bodies = config: concatMap (expand (args // { inherit config; })) modules;
+      config = evaluate options [ ] (concatMap (definitions options [ ]) (bodies config));
+    in
+    config;
+}

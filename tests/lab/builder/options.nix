@@ -1,0 +1,30 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# The options that the builder's profile and QEMU's module of nixpkgs offer, with the same names and defaults.
+lib:
+let
+  inherit (lib) mkOption types;
+  int = default: mkOption { inherit default; type = types.int; };
+  str = default: mkOption { inherit default; type = types.str; };
+in
+config: {
+  networking.hostName = str "nixos";
+  system.name = str config.networking.hostName;
+  virtualisation = {
+    cores = int 1;
+    diskSize = int config.virtualisation.darwin-builder.diskSize;
+    memorySize = int config.virtualisation.darwin-builder.memorySize;
+    forwardPorts = mkOption { default = [ ]; type = types.listOf types.attrs; };
+    qemu.options = mkOption { default = [ ]; type = types.listOf types.str; };
+    darwin-builder = {
+      diskSize = int 20480;
+      memorySize = int 3072;
+      min-free = int 1073741824;
+      max-free = int 3221225472;
+      workingDirectory = str ".";
+      hostPort = mkOption { default = 31022; type = types.port; };
+    };
+  };
+}
