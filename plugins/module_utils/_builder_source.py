@@ -135,9 +135,12 @@ let
   package =
     if found == [ ] then throw "the flake has no attribute {attribute} for ${{system}}" else builtins.head found;
   # Builders without QEMU have no forwardPorts and listen on loopback by themselves; the oldest have no hostPort.
-  hostSide = {{ lib, options, ... }}: {{
+  hostSide = {{ lib, options ? null, ... }}: let
+    known = set: name: options == null || set ? ${{name}};
+    only = condition: value: if condition then value else {{ }};
+  in {{
     config.virtualisation =
-      lib.optionalAttrs (options.virtualisation ? forwardPorts) {{
+      only (known options.virtualisation "forwardPorts") {{
         forwardPorts = lib.mkForce [
           {{
             from = "host";
@@ -149,12 +152,8 @@ let
       }}
       // {{
         darwin-builder =
-          lib.optionalAttrs (options.virtualisation.darwin-builder ? hostPort) {{
-            hostPort = lib.mkForce {spec.port};
-          }}
-          // {{
-            {disk}
-          }};
+          only (known options.virtualisation.darwin-builder "hostPort") {{ hostPort = lib.mkForce {spec.port}; }}
+          // {{ {disk} }};
       }};
   }};
   overridden =
