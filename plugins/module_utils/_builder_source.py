@@ -31,6 +31,8 @@ _IN_SCRIPT = re.compile(rb"/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+(?:/[0-9A-Z
 _VM_PROGRAM = re.compile(r"^run-[0-9A-Za-z._-]+-vm$")
 _FOLLOWED = ("create-builder", "run-builder", "add-keys")
 _FORWARD = re.compile(rb"hostfwd=tcp:([0-9A-Za-z.:]*):([0-9]+)-([0-9.]*):22\b")
+# How Nix shows where in an expression it was: "… while ...", "at /path:3:5:", "3| text", "|   ^", a bare "error:".
+_TRACE = re.compile(r"^\s*(?:…|at [«/].*:\d+:$|\d*\|(?: |$)|\(stack trace truncated|error:\s*$)")
 _SCRIPT_LIMIT = 1024 * 1024  # bytes
 _MOST_SCRIPTS = 16
 
@@ -210,8 +212,9 @@ _HINTS = (
 
 
 def _words(done: Completed) -> str:
-    """Nix' own words and, where they are known, what to do."""
-    words = complaint(done)
+    """Nix' own words without its evaluation trace and, where they are known, what to do."""
+    lines = [line for line in done.stderr.splitlines() if not _TRACE.match(line)]
+    words = complaint(dataclasses.replace(done, stderr="\n".join(lines)))
     hint = next((hint for mark, hint in _HINTS if mark in words), "See the words of Nix.")
     return f"{words.rstrip('.')}. {hint}"
 

@@ -246,3 +246,16 @@ def test_a_failed_build_says_what_to_do(words: str, hint: str) -> None:
     with pytest.raises(CommandError, match=hint) as caught:
         source.realise(Nix(runner, "/nix"), "path:/x#a", SPEC, {})
     assert "path:/x#a" in caught.value.message
+
+
+def test_of_an_evaluation_trace_only_the_error_is_shown() -> None:
+    words = (
+        "warning: Git tree is dirty\nerror:\n       … while evaluating a branch condition\n         at «string»:38:5:\n"
+        "           37|   overridden =\n           38|     if package ? override then\n             |     ^\n\n"
+        "       (stack trace truncated; use '--show-trace' to show the full, detailed trace)\n\n"
+        "       error: attribute 'x' missing\n"
+    )
+    runner = Scripted(("show-config", 0, json.dumps({"system": {"value": "x86_64-darwin"}}), ""), ("build", 1, "", words))
+    with pytest.raises(CommandError) as caught:
+        source.realise(Nix(runner, "/nix"), "path:/x#a", SPEC, {})
+    assert caught.value.message == "package: path:/x#a cannot be realised: error: attribute 'x' missing. See the words of Nix."
