@@ -17,7 +17,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines import complaint_about, same_uri
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_parse import Document, Line, decode, encode
 
-CREATED = "# Made by nixmac.linux_builder (Ansible); removed again with the last entry in it."
+CREATED = "# Made by nixmac.linux_builder (Ansible), removed again with the last entry in it."
 _TOML = re.compile(r"^\s*(\[\s*machines\b|version\s*=)")
 
 
