@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -50,6 +51,19 @@ def step(text: str) -> t.Iterator[None]:
     start = time.monotonic()
     yield
     say(f"{text}: {time.monotonic() - start:.1f} s")
+
+
+@contextlib.contextmanager
+def locked() -> t.Iterator[None]:
+    """Hold the lab's lock: two commands at once must not build the same thing."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another lab command to finish building ...")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def run(

@@ -92,15 +92,25 @@ def key() -> str:
     return core.digest([*parts, here / "image.py", here / "guest.py"], core.SUITE, core.BASE_IMAGE, public)
 
 
+def _build(name: str) -> None:
+    context = _context(guest.build(), _python())
+    base = _base()
+    with core.step("image: Mac stand-in"):
+        layers = ["--layers"] if core.ENGINE == "podman" else []
+        extra = ["--build-arg", f"BASE={base}", "--tag", name, "--tag", f"{core.IMAGE}:latest"]
+        engine.call("build", *layers, *extra, os.fspath(context), log=core.CACHE / "log/image.log")
+    shutil.rmtree(context)
+    # Older builds go, unless a stand-in still runs from one.
+    tags = (engine.output("image", "ls", "--format", "{{.Repository}}:{{.Tag}}") or "").split()
+    for tag in tags:
+        if tag.startswith(f"{core.IMAGE}:") and tag not in (name, f"{core.IMAGE}:latest"):
+            engine.call("image", "rm", tag, check=False, capture=True)
+
+
 def build() -> str:
     """Return the name of the image, built if any input changed."""
-    name = f"{core.IMAGE}:{key()}"
-    if not engine.image_exists(name):
-        context = _context(guest.build(), _python())
-        base = _base()
-        with core.step("image: Mac stand-in"):
-            layers = ["--layers"] if core.ENGINE == "podman" else []
-            extra = ["--build-arg", f"BASE={base}", "--tag", name, "--tag", f"{core.IMAGE}:latest"]
-            engine.call("build", *layers, *extra, os.fspath(context), log=core.CACHE / "log/image.log")
-        shutil.rmtree(context)
+    with core.locked():
+        name = f"{core.IMAGE}:{key()}"
+        if not engine.image_exists(name):
+            _build(name)
     return name
