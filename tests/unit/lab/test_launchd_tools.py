@@ -183,8 +183,8 @@ def test_fault_kickstart_fails_as_often_as_told(launchd: t.Any) -> None:
 
 def test_fault_no_spawn_holds_a_runatload_job_until_it_is_kickstarted(launchd: t.Any) -> None:
     launchd.fault("no-spawn", label="org.example.x")
-    launchd.load("org.example.x", script=SLEEP, RunAtLoad=True, KeepAlive=True)
-    time.sleep(0.3)
+    launchd.load("org.example.x", script=SLEEP, RunAtLoad=True, KeepAlive=True, WatchPaths=["/nonexistent"])
+    time.sleep(0.7)  # longer than the stand-in's look at watched paths
     shown = launchd.show("org.example.x")
     assert (shown["state"], shown["runs"]) == ("not running", "0")
     assert launchd.ctl("kickstart", "system/org.example.x").rc == 0

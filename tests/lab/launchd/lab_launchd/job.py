@@ -226,8 +226,6 @@ class Job:
         self.launched = time.monotonic()
         self.runs += 1
         self.reason = reason
-        if self.definition.conditions.get("AfterInitialDemand") and reason == DEMAND:
-            self.demanded = True
         problem = self._start_process()
         self.setup_failed = bool(problem)
         if problem:
