@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import typing as t
 
 import macs
@@ -17,10 +18,9 @@ import testinfra
 @pytest.fixture(scope="session")
 def mac() -> macs.Mac:
     """The Mac, as root through Ansible: same inventory, same connection, same sudo password as the playbooks."""
-    host = testinfra.get_host(
-        f"ansible://{macs.NAME}", ansible_inventory=str(macs.INVENTORY), force_ansible=True, sudo=True
-    )  # fmt: skip
-    return macs.Mac(host)
+    # testinfra's own `sudo` calls sudo, which would ask; Ansible knows the password.
+    os.environ["ANSIBLE_BECOME"] = "true"
+    return macs.Mac(testinfra.get_host(f"ansible://{macs.NAME}", ansible_inventory=str(macs.INVENTORY), force_ansible=True))
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,8 @@ def play(name: str, *arguments: str) -> Played:
         text=True,
         timeout=1200,
         check=False,
-        env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0"),
+        # The playbooks say themselves where they need root.
+        env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0", ANSIBLE_BECOME="false"),
     )
     recap = {
         match[1]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match[2])}

@@ -41,8 +41,10 @@ VOLATILE = {
     "/var/db/sudo": "time stamps of sudo",
 }
 # Ansible's own working directory, and logs that sshd, sudo and the Nix daemon write whatever happens.
-VOLATILE_NAMES = re.compile(r"^(/Users/\w+|/root|/var/root|/home/\w+)/\.(ansible|ssh/known_hosts.*|bash_history)$")
-VOLATILE_LOGS = re.compile(r"^/var/log/(wtmp|btmp|lastlog|auth\.log|system\.log|lab.*|nix-daemon.*|sshd.*|sudo.*)$")
+VOLATILE_NAMES = re.compile(
+    r"^(/Users/\w+|/root|/var/root|/home/\w+)/\.(ansible|ssh/known_hosts.*|bash_history|sudo_as_admin_successful)$"
+)
+VOLATILE_LOGS = re.compile(r"^/var/log/(wtmp|wtmp\.db|btmp|lastlog|auth\.log|system\.log|lab.*|nix-daemon.*|sshd.*|sudo.*)$")
 
 
 def describe(path):

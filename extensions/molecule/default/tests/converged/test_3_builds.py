@@ -24,7 +24,7 @@ DERIVATION = """derivation {
 def test_an_ordinary_user_builds_for_linux(mac: macs.Mac) -> None:
     """`nix-build` of somebody who is no trusted user, proven by what only the guest can have written."""
     path = mac.out(
-        "/usr/bin/sudo", "-H", "-u", "admin", "/usr/bin/env", "PATH=/nix/var/nix/profiles/default/bin:/usr/bin:/bin",
+        "/usr/bin/sudo", "-H", "-u", "alice", "/usr/bin/env", "PATH=/nix/var/nix/profiles/default/bin:/usr/bin:/bin",
         "nix-build", "--no-out-link", "-E", DERIVATION % (uuid.uuid4(), SCRIPT),
     ).splitlines()[-1]  # fmt: skip
     version, boot_id = mac.read(path).splitlines()
