@@ -12,12 +12,16 @@ that tries too often without success (PerSourcePenalties).
 
 from __future__ import annotations
 
+import base64
+import binascii
 import dataclasses
+import hashlib
 import os
 import re
 import time
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import SSH, ssh_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import USER, Layout, connect_address
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
@@ -30,6 +34,8 @@ _QUESTION = (
     "nix --extra-experimental-features nix-command store ping --store daemon >/dev/null 2>&1 && echo daemon"
 )
 _BOOT_ID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", re.MULTILINE)
+
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]+")
 
 _CONNECT_TIMEOUT = 10  # seconds; QEMU accepts at once, a guest that still boots answers nothing
 _POLL = 1.0  # seconds between two questions
@@ -75,7 +81,7 @@ def judge(done: Completed) -> Answer:
     """Read what ssh left behind."""
     match = _BOOT_ID.search(done.stdout)
     boot_id = match.group(0) if match else None
-    words = " / ".join(line.strip() for line in done.stderr.splitlines() if line.strip())
+    words = " / ".join(line.strip() for line in done.stderr.splitlines() if line.strip("@ \r"))
     if done.rc == 0 and boot_id and done.stdout.rstrip().endswith("daemon"):
         return Answer("ready", boot_id, words)
     if boot_id:
@@ -125,12 +131,25 @@ def _ask(guest: Guest, runner: Runner, left: float) -> Answer:
 
 
 def _wrong_host_key(guest: Guest, answer: Answer) -> StateError:
+    offered = _FINGERPRINT.search(answer.words)
     return StateError(
-        f"{guest.host_address} port {guest.port}: what listens there has not the pinned host key "
-        f"({guest.layout.known_hosts}), so it is another builder or somebody else's program. Find it with "
-        f"`lsof -nP -iTCP:{guest.port} -sTCP:LISTEN`; if it is your builder with a key of its own, give that key "
-        f"as public_host_key. ssh said: {answer.words}"
+        f"{guest.host_address} port {guest.port}: what listens there "
+        + (f"shows host key {offered.group(0)}, which is" if offered else "has a host key that is")
+        + f" not the pinned host key {_pinned_fingerprint(guest)} of {guest.layout.known_hosts}. So it is another builder or "
+        f"somebody else's program. Find it with `lsof -nP -iTCP:{guest.port} -sTCP:LISTEN`; if it is your builder "
+        "with a key of its own, give that key as public_host_key.",
+        ssh=answer.words,
     )
+
+
+def _pinned_fingerprint(guest: Guest) -> str:
+    """Fingerprint as ssh prints it, of the key in our known_hosts; empty when the file is damaged."""
+    fields = (_files.read(guest.layout.known_hosts).content or b"").split()
+    try:
+        blob = base64.b64decode(fields[2], validate=True)
+    except (IndexError, binascii.Error):
+        return "(unreadable)"
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
 # --- why not -----------------------------------------------------------------------------------------------------

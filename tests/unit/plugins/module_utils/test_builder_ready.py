@@ -27,6 +27,12 @@ WRONG = (
     "",
     "No ED25519 host key is known for linux-builder and you have requested strict checking.\nHost key verification failed.\n",
 )
+CHANGED = (
+    255,
+    "",
+    "@@@@@@@@@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@@@@@@@@@@@\n"
+    "The fingerprint for the ED25519 key sent by the remote host is\nSHA256:yiZ0jSzga.\nHost key verification failed.\n",
+)
 LATE = None
 
 
@@ -93,13 +99,18 @@ def test_every_question_is_authenticated_with_the_pinned_key(guest: ready.Guest)
     assert argv[argv.index("--") - 3 : argv.index("--")] == ["-p", "31022", "builder@127.0.0.1"]
 
 
-def test_another_host_key_ends_the_wait_at_once_and_says_what_it_means(guest: ready.Guest) -> None:
-    mac = Mac(WRONG)
-    with pytest.raises(StateError, match="not the pinned host key") as caught:
+@pytest.mark.parametrize("words", [WRONG, CHANGED])
+def test_another_host_key_ends_the_wait_at_once_and_says_what_it_means(guest: ready.Guest, words: tuple[int, str, str]) -> None:
+    path = pathlib.Path(guest.layout.known_hosts)
+    path.parent.mkdir()
+    path.write_text("linux-builder ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb\n")
+    mac = Mac(words)
+    with pytest.raises(StateError, match="not the pinned host key SHA256:") as caught:
         wait(guest, mac)
     assert mac.asked == 1
     assert "public_host_key" in caught.value.message
-    assert "Host key verification failed" in caught.value.message
+    assert "@@" not in caught.value.message
+    assert ("SHA256:yiZ0jSzga" in caught.value.message) == (words is CHANGED)
 
 
 def test_a_refused_key_is_not_tried_often_because_sshd_counts(guest: ready.Guest) -> None:
