@@ -23,7 +23,11 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import find_nix
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import last_words, likely_fix
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import (
+    SSH_WORKS,
+    last_words,
+    likely_fix,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_ssh import Guest, Target
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -33,6 +37,9 @@ _DAEMON = {"NIX_REMOTE": "daemon", "NIX_USER_CONF_FILES": ""}
 _SYSTEM = re.compile(r"[A-Za-z0-9_]+-[A-Za-z0-9_]+")
 _FEATURE = re.compile(r"[A-Za-z0-9_.-]+")
 _STORE_PATH = re.compile(r"/nix/store/[0-9a-z]{32}-[A-Za-z0-9+._?=-]+")
+_DERIVATION = re.compile(r"/nix/store/[0-9a-z]{32}-linux-builder-proof-[0-9a-f]{16}\.drv")
+# Nix swallows what ssh says when the daemon starts it.
+_UNREACHED = re.compile(r"failed to start SSH connection|cannot open connection|cannot build on")
 _BUILT_ON = re.compile(r"building '([^']+\.drv)' on '([^']+)'")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OUTPUT_LIMIT = 64 * 1024
@@ -106,13 +113,13 @@ def verify(target: Target, systems: t.Sequence[str], timeout: float, runner: Run
         raise ConfigError("systems: nothing to build for. Name at least one, for example aarch64-linux.")
     runner = runner or Runner()
     guest = Guest(target, runner)
-    builder = Builder(runner, timeout)
+    builder = Builder(runner, timeout, guest)
     expressions = [(system, expression(system, f"linux-builder-proof-{secrets.token_hex(8)}")) for system in systems]
     builds: list[Proof] = []
     warnings: list[str] = []
     try:
         for system, text in expressions:
-            builds.append(builder.build(system, text, target))
+            builds.append(builder.build(system, text))
         boot_id = guest.boot_id()
         own = own_boot_id()
         for proof in builds:
@@ -126,13 +133,14 @@ def verify(target: Target, systems: t.Sequence[str], timeout: float, runner: Run
 class Builder:
     """The Mac's own nix-build and nix-store."""
 
-    def __init__(self, runner: Runner, timeout: float) -> None:
+    def __init__(self, runner: Runner, timeout: float, guest: Guest) -> None:
         self.runner = runner
         self.timeout = timeout
+        self.guest = guest
         # nix-build rather than `nix build`: the same in every Nix, without experimental features.
         self.directory = os.path.dirname(find_nix(runner).path)
 
-    def build(self, system: str, text: str, target: Target) -> Proof:
+    def build(self, system: str, text: str) -> Proof:
         """Build the expression `text` on some builder, never on this Mac, and read what it wrote."""
         argv = [os.path.join(self.directory, "nix-build"), "--no-out-link", "--max-jobs", "0"]
         argv += ["--option", "substitute", "false", "--option", "builders-use-substitutes", "false", "-E", text]
@@ -142,30 +150,45 @@ class Builder:
         except CommandError as exc:
             if "timeout" not in exc.details:
                 raise
+            # What Nix had said is lost with it, but the same expression makes the same derivation.
+            self.delete(_DERIVATION.findall(self._nix("nix-instantiate", "-E", text).stdout))
             raise StateError(
-                f"{target.uri}: no {system} build within {self.timeout:g} s. The builder may be busy with other builds, "
-                "starting, or hanging. Look at its log and at the jobs in /nix/var/nix/current-load, or raise the timeout.",
+                f"{self.guest.target.uri}: no {system} build within {self.timeout:g} s. The builder may be busy with other "
+                f"builds, starting, or hanging. Look at {self.guest.target.log} and at the locks in "
+                "/nix/var/nix/current-load, or raise the timeout.",
                 system=system,
             ) from exc
         seconds = time.monotonic() - begin
-        return self._read(system, done, seconds, target)
-
-    def _read(self, system: str, done: Completed, seconds: float, target: Target) -> Proof:
         path = done.stdout.strip().rpartition("\n")[2]
         if done.rc != 0 or not _STORE_PATH.fullmatch(path):
-            raise StateError(
-                f"{target.uri}: nothing was built for {system}. Nix says: {last_words(done)} "
-                f"{likely_fix(done.stderr, target, system)}",
-                system=system,
-                nix_stderr=done.stderr[-4000:],
-            )
+            raise self._failed(system, done)
         kernel, boot_id = parse_output(path)
         found = _BUILT_ON.search(done.stderr)
         return Proof(system, seconds, path, found.group(1) if found else "", kernel, boot_id, found.group(2) if found else "")
 
-    def delete(self, paths: t.Sequence[str]) -> Completed:
-        """Delete store paths of this Mac; a path in use stays and makes the exit status bad."""
-        return self.runner.run([os.path.join(self.directory, "nix-store"), "--delete", *paths], timeout=60, env=_DAEMON)
+    def _failed(self, system: str, done: Completed) -> StateError:
+        """The error for a build that did not happen, with the words of ssh if that is where it broke."""
+        self.delete(_DERIVATION.findall(done.stderr)[:1])
+        target = self.guest.target
+        said = f"Nix says: {last_words(done)}"
+        advice = likely_fix(done.stderr, target, system)
+        if _UNREACHED.search(done.stderr):
+            seen = self.guest.probe()
+            said += f" ssh says: {last_words(seen)}" if seen.rc != 0 else ""
+            advice = likely_fix(seen.stderr, target, system) if seen.rc != 0 else SSH_WORKS.format(key=target.key)
+        return StateError(
+            f"{target.uri}: nothing was built for {system}. {said} {advice}", system=system, nix_stderr=done.stderr[-4000:]
+        )
+
+    def delete(self, paths: t.Sequence[str]) -> str:
+        """Delete store paths of this Mac; the words of Nix if one of them stays, because it is in use, else empty."""
+        if not paths:
+            return ""
+        done = self._nix("nix-store", "--delete", *paths)
+        return last_words(done) if done.rc != 0 else ""
+
+    def _nix(self, program: str, *arguments: str) -> Completed:
+        return self.runner.run([os.path.join(self.directory, program), *arguments], timeout=60, env=_DAEMON)
 
 
 def parse_output(path: str) -> tuple[str, str]:
@@ -209,14 +232,9 @@ def own_boot_id() -> str | None:
 def clean_up(builds: t.Sequence[Proof], builder: Builder, guest: Guest) -> list[str]:
     """Delete what the builds left on both sides; words for what stayed. Never raises."""
     outputs = [proof.store_path for proof in builds]
-    warnings = []
     try:
-        done = builder.delete([*outputs, *(proof.derivation for proof in builds if proof.derivation)])
-        if done.rc != 0:
-            warnings.append(
-                f"Some store paths of the proof stay on this Mac until the next garbage collection: {last_words(done)}"
-            )
+        words = builder.delete([*outputs, *(proof.derivation for proof in builds if proof.derivation)])
         guest.delete(outputs)
     except CommandError as exc:
-        warnings.append(f"Some store paths of the proof stay until the next garbage collection: {exc.message}")
-    return warnings
+        words = exc.message
+    return [f"Some store paths of the proof stay until the next garbage collection: {words}"] if words else []

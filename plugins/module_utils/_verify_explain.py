@@ -16,6 +16,10 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._command impo
 if t.TYPE_CHECKING:
     from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_ssh import Target
 
+SSH_WORKS = (
+    "ssh reaches the VM with {key} and finds Nix there, so the entry in the machines file names another key, user or host key. "
+    "Run the delegation role."
+)
 _WORDS = 600  # characters of somebody else's text in a message
 _NOISE = re.compile(r"(warning:|GC Warning:|this derivation will be built:|these \d+ derivations|\s*/nix/store/\S+\.drv$)")
 

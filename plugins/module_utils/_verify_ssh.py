@@ -128,6 +128,10 @@ class Guest:
             )
         return answer
 
+    def probe(self) -> Completed:
+        """Whether ssh gets in and finds Nix: exit status 0, 127 without Nix, 255 and ssh's words if it does not get in."""
+        return self.run(["nix-store", "--version"])
+
     def delete(self, paths: t.Sequence[str]) -> None:
         """Delete store paths in the guest. What stays is left to its garbage collection."""
         self.run(["nix-store", "--delete", *paths])

@@ -24,8 +24,8 @@ GUEST = "11111111-2222-3333-4444-555555555555"
 OTHER = "99999999-2222-3333-4444-555555555555"
 OWN = "00000000-2222-3333-4444-555555555555"
 KERNEL = "Linux version 6.12.0 (nixbld@localhost) #1 SMP"
-OUT = "/nix/store/" + "a" * 32 + "-linux-builder-proof-1"
-DRV = "/nix/store/" + "b" * 32 + "-linux-builder-proof-1.drv"
+OUT = "/nix/store/" + "a" * 32 + "-linux-builder-proof-0123456789abcdef"
+DRV = "/nix/store/" + "b" * 32 + "-linux-builder-proof-0123456789abcdef.drv"
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb root@vm"
 BUILT = f"this derivation will be built:\n  {DRV}\nbuilding '{DRV}' on 'ssh-ng://builder@linux-builder'...\n"
 
@@ -35,7 +35,8 @@ class Programs(Runner):
 
     def __init__(self, build=(0, OUT + "\n", BUILT), guest=(0, GUEST + "\n", ""), delete=0):
         super().__init__()
-        self.answers = {"nix-build": build, "ssh": guest, "nix-store": (delete, "", "" if not delete else "error: still alive")}
+        stays = (delete, "", "error: still alive" if delete else "")
+        self.answers = {"nix-build": build, "ssh": guest, "nix-store": stays, "nix-instantiate": (0, DRV + "\n", "")}
         self.calls = []
 
     def run(self, argv, **options):
@@ -127,10 +128,30 @@ def test_what_cannot_be_deleted_is_a_warning():
     assert "still alive" in verify(Programs(delete=1)).warnings[0]
 
 
-def test_nothing_is_asked_of_the_guest_when_nothing_was_built():
+def test_nothing_is_asked_of_the_guest_when_no_machine_was_even_tried():
     programs = Programs(build=(1, "", "error: unable to start any build;"))
     failure(programs)
     assert programs.argvs("ssh") == []
+
+
+SWALLOWED = f"{DRV}\ncannot build on 'ssh-ng://x': error: failed to start SSH connection to 'x'\nFailed to find a machine\n"
+
+
+def test_what_ssh_said_to_the_daemon_is_found_out_by_asking_again():
+    text = failure(Programs(build=(1, "", SWALLOWED), guest=(255, "", "builder@x: Permission denied (publickey).\n")))
+    assert "ssh says: builder@x: Permission denied" in text
+    assert "public half" in text
+
+
+def test_an_ssh_that_works_for_us_and_not_for_nix_points_to_the_entry():
+    assert "the entry in the machines file" in failure(Programs(build=(1, "", SWALLOWED), guest=(0, "nix-store 2\n", "")))
+
+
+@pytest.mark.parametrize("build", [(1, "", SWALLOWED), CommandError("no end", timeout=60)])
+def test_the_derivation_of_a_failed_build_is_deleted(build):
+    programs = Programs(build=build)
+    failure(programs)
+    assert programs.argvs("nix-store") == [["/nix/bin/nix-store", "--delete", DRV]]
 
 
 def test_another_builders_work_is_no_proof_and_is_named():
