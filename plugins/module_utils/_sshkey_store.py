@@ -74,14 +74,13 @@ class Disk:
         sync_directory(directory)
 
     def set_access(self, path: str, access: Access, identity: tuple[int, ...]) -> None:
-        """chown and chmod the very file that was read; never wider than 0600 in between."""
+        """chmod and chown the very file that was read."""
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             if _identity(os.fstat(descriptor)) != identity:
                 raise OSError(errno.ESTALE, "was exchanged by somebody else meanwhile; run again")
-            os.fchmod(descriptor, access.mode & 0o600)
-            os.fchown(descriptor, access.uid, access.gid)
             os.fchmod(descriptor, access.mode)
+            os.fchown(descriptor, access.uid, access.gid)
         finally:
             os.close(descriptor)
 
@@ -297,9 +296,8 @@ class PairStore:
         return f"{self._targets[name]}.{number}.{stamp}"
 
     def _sweep(self) -> None:
-        """Remove the journal; `done` goes last, so that a sweep that is interrupted goes on."""
-        names = sorted(os.listdir(self.journal), key=lambda name: name == "done")
-        for name in names:
+        """Remove the journal, of which nothing is needed any more."""
+        for name in os.listdir(self.journal):
             self._disk.unlink(self._in_journal(name))
         self._disk.rmdir(self.journal)
         self._disk.sync(self._directory)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import stat
 import typing as t
@@ -282,6 +283,32 @@ def test_record_that_cannot_be_read_is_refused_with_what_to_do(tmp_path: Path) -
     assert (tmp_path / ".key.pair" / "private.old").read_text() == OLD
 
 
+def test_half_that_vanished_after_it_was_put_back_does_not_block_the_next_run(tmp_path: Path) -> None:
+    path = cut_between_the_halves(tmp_path)
+    with pytest.raises(PowerCut):
+        PairStore(path, FaultyDisk(3, "power")).recover()  # both halves are back, the record is still there
+    assert outcome(tmp_path) == (OLD, line(OLD))
+    os.unlink(path)
+    report = run(path)
+    assert outcome(tmp_path) == (NEW, line(keys.ed25519(3, "old")))  # the comment of the public half that is left
+    assert [Path(name).read_text() for name in report.result["backup_files"]] == [line(OLD)]
+
+
+def test_backup_name_that_was_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    path = lay(tmp_path, OLD, line(OLD))
+
+    class Squatter(FaultyDisk):
+        def rename(self, source: str, target: str) -> None:
+            super().rename(source, target)
+            if target.endswith("armed"):
+                for entry in json.loads(Path(target).read_text()):
+                    Path(entry["backup"]).write_text("taken")
+
+    report = run(path, Squatter(), regenerate="always")
+    assert [Path(name).read_text() for name in report.result["backup_files"]] == [OLD, line(OLD)]
+    assert list(contents(tmp_path).values()).count("taken") == 2
+
+
 @pytest.mark.parametrize("kind", ["file", "loose", "link"])
 def test_journal_that_cannot_be_ours_is_refused(tmp_path: Path, kind: str) -> None:
     path = lay(tmp_path, OLD, line(OLD))
@@ -336,46 +363,53 @@ def test_lock_that_another_run_holds_is_waited_for_and_then_named(tmp_path: Path
         pass
 
 
-def test_secret_is_only_written_into_files_that_already_have_their_owner_and_mode(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each chown and chmod is looked at: no byte may be in a file before it, unless the file only gets tighter."""
-    loosened: list[str] = []
-    real = os.fchmod
+def test_nobody_can_open_a_file_early_and_read_the_secret_from_it_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each open and chmod is looked at: a file is private from its first moment, and never loosened with bytes in it."""
+    loose: list[str] = []
+    real_open, real_fchmod = os.open, os.fchmod
+
+    def opened(path: t.Any, flags: int, mode: int = 0o777, **options: t.Any) -> int:
+        if flags & os.O_CREAT and mode & 0o077:
+            loose.append(f"created with {mode:o}")
+        return real_open(path, flags, mode, **options)
 
     def fchmod(descriptor: int, mode: int) -> None:
         status = os.fstat(descriptor)
         if status.st_size and mode & ~stat.S_IMODE(status.st_mode):
-            loosened.append(f"{mode:o} on {status.st_size} bytes")
-        real(descriptor, mode)
+            loose.append(f"{mode:o} on {status.st_size} bytes")
+        real_fchmod(descriptor, mode)
 
+    monkeypatch.setattr(os, "open", opened)
     monkeypatch.setattr(os, "fchmod", fchmod)
+    path = lay(tmp_path, None, None)
+    for secret in (OTHER, OLD):
+        run(path, private_key=secret)
+    assert loose == []
+
+
+def secret_modes(directory: Path) -> set[int]:
+    """Modes of all files below the directory that hold a private key."""
+    files = [Path(where, name) for where, _directories, names in os.walk(directory) for name in names]
+    return {stat.S_IMODE(one.stat().st_mode) for one in files if "PRIVATE KEY" in one.read_text()}
+
+
+def test_secret_has_its_mode_between_any_two_writes_whatever_the_umask(tmp_path: Path) -> None:
+    modes: set[int] = set()
+
+    class Watching(FaultyDisk):
+        def __getattribute__(self, name: str) -> t.Any:
+            if name in vars(Disk):
+                modes.update(secret_modes(tmp_path))
+            return super().__getattribute__(name)
+
     previous = os.umask(0)
     try:
         path = lay(tmp_path, None, None)
-        modes: set[int] = set()
-
-        class Watching(FaultyDisk):
-            def __getattribute__(self, name: str) -> t.Any:
-                found = super().__getattribute__(name)
-                if name in vars(Disk):
-                    watch()
-                return found
-
-        def watch() -> None:
-            for where, _directories, files in os.walk(tmp_path):
-                for name in files:
-                    one = Path(where, name)
-                    if "PRIVATE KEY" in one.read_text():
-                        modes.add(stat.S_IMODE(one.stat().st_mode) | stat.S_IMODE(os.stat(where).st_mode) << 12)
-
-        run(path, Watching(), private_key=OTHER)
-        run(path, Watching(), private_key=OLD)
-        watch()
+        for secret in (OTHER, OLD):
+            run(path, Watching(), private_key=secret)
     finally:
         os.umask(previous)
-    assert loosened == []
-    assert {mode & 0o7777 for mode in modes} == {0o600}
+    assert modes | secret_modes(tmp_path) == {0o600}
 
 
 @pytest.mark.parametrize(("mode", "left"), [(0o644, 0o600), (0o400, 0o400)])
