@@ -132,7 +132,7 @@ def _accepted(nix: Nix | None, site: Site, request: Request, edit: Plan) -> bool
     reading = _check.check(nix, site.root, edit.stream_after)
     for name, feature in _check.ignored(reading, set(request.settings) | set(request.append), site.table):
         raise ConfigError(
-            f"{site.path}: Nix ignores {name} unless the experimental feature {feature} is on. Append that to experimental-features.",
+            f"{site.path}: Nix ignores {name} unless the experimental feature {feature} is on. Append that to the features.",
             setting=name,
         )
     if before is None or reading.effective is None:

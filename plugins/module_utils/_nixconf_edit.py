@@ -67,7 +67,7 @@ def plan(site: Site, request: Request, owner: str | None) -> Plan:
     after = _in_block(site, request, owner) if owner is not None else _in_place(site, request, before)
     stream = site.stream(after)
     for name in request.names:
-        _check(site, request, owner, stream, name)
+        _check(site, request, owner, (before, stream), name)
     return Plan(site.content, after, before, stream, _overridden(request, stream))
 
 
@@ -192,22 +192,30 @@ def _satisfied(site: Site, request: Request, content: bytes | None) -> bool:
     return exact and all(set(more) <= set(stream.value(name) or ()) for name, more in request.append.items())
 
 
-def _check(site: Site, request: Request, owner: str | None, stream: Stream, name: str) -> None:
+def _check(site: Site, request: Request, owner: str | None, streams: tuple[Stream, Stream], name: str) -> None:
     """ConfigError when the stream does not have what was asked for, naming the line that wins."""
+    before, stream = streams
     value = stream.value(name) or ()
     if name in request.settings and not same_value(site.table, name, stream.value(name), request.settings[name]):
         _refuse(site, stream, name, "has another value")
-    missing = [item for item in request.append.get(name, ()) if item not in value]
-    if missing and _other_value(site.table, name, missing, value):
-        where = " and ".join(line.where for line in stream.live(name)) or "Nix' default"
+    if name in request.append:
+        _check_append(site, request, before, stream, name)
+    if owner is None and any(item in value for item in request.remove.get(name, ())):
+        _still_there(site, stream, name)
+
+
+def _check_append(site: Site, request: Request, before: Stream, stream: Stream, name: str) -> None:
+    value = stream.value(name) or ()
+    missing = [item for item in request.append[name] if item not in value]
+    lost = [item for item in before.value(name) or () if item not in (*value, *request.remove.get(name, ()))]
+    if lost or (missing and _other_value(site.table, name, missing, value)):
+        where = " and ".join(line.where for line in before.live(name)) or "Nix' default"
         raise ConfigError(
             f"{site.path}: {name} has another value for a key to be appended ({where}). Give the whole map in `settings`.",
             setting=name,
         )
     if missing:
         _refuse(site, stream, name, "lacks elements that were asked for")
-    if owner is None and any(item in value for item in request.remove.get(name, ())):
-        _still_there(site, stream, name)
 
 
 def _other_value(table: Table, name: str, missing: t.Iterable[str], value: t.Iterable[str]) -> bool:
