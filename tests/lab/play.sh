@@ -22,6 +22,8 @@ callback_plugins = $here/callback
 callbacks_enabled = lab_summary
 home = $cache/ansible-home
 retry_files_enabled = False
+# A busy machine takes its time over sudo.
+timeout = 60
 deprecation_warnings = True
 [ssh_connection]
 pipelining = True

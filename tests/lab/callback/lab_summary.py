@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import typing as t
 
@@ -23,6 +24,9 @@ author: "The nixmac authors (@nixmac)"
 """
 
 
+BEAT = 15.0
+
+
 class CallbackModule(CallbackBase):
     """Collects results of builder_verify and prints them when the play is over."""
 
@@ -35,6 +39,28 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.start = time.monotonic()
         self.builds: dict[str, list[dict[str, t.Any]]] = {}
+        self.task = ("", self.start)
+        self.over = threading.Event()
+        threading.Thread(target=self._beat, daemon=True).start()
+
+    def _beat(self) -> None:
+        """Show every `BEAT` seconds that a long task still runs."""
+        while not self.over.wait(BEAT):
+            name, start = self.task
+            seconds = time.monotonic() - start
+            if name and seconds >= BEAT:
+                self._display.display(f"  ... still at it after {seconds:.0f} s: {name}", color="dark gray")
+
+    def _end_task(self) -> None:
+        name, start = self.task
+        seconds = time.monotonic() - start
+        if name and seconds >= 5:
+            self._display.display(f"  ({seconds:.0f} s)", color="dark gray")
+
+    def v2_playbook_on_task_start(self, task: t.Any, is_conditional: bool) -> None:
+        """Remember what runs since when."""
+        self._end_task()
+        self.task = (task.get_name(), time.monotonic())
 
     def v2_runner_on_ok(self, result: t.Any) -> None:
         """Keep the builds that a host proved."""
@@ -47,6 +73,8 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """Print the builds and the sum of changes; leave both in a file for the demo."""
+        self._end_task()
+        self.over.set()
         changed = 0
         for host in sorted(stats.processed):
             changed += stats.summarize(host)["changed"]
