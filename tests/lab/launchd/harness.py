@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import plistlib
+import select
 import signal
 import socket
 import subprocess
@@ -66,16 +67,32 @@ class Launchd:
         """Signal it and return its exit status."""
         if self.process is None:
             return 0
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-        finally:
-            self.process = None
+        process, self.process = self.process, None
+        if process.poll() is None:
+            # A pidfd wakes at once; Popen.wait(timeout) looks only now and then.
+            watch = os.pidfd_open(process.pid)
+            process.send_signal(number)
+            ended = select.select([watch], [], [], timeout)[0]
+            os.close(watch)
+            if not ended:
+                process.kill()
+                process.wait()
+                raise TimeoutError(f"launchd did not end within {timeout} s")
+        return process.wait()
+
+    def stop_quickly(self) -> None:
+        """For the end of a test: no job gets time to end by itself."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        pids = [line.split("\t")[0] for line in self.ctl("list").out.splitlines()[1:]]
+        self.process.send_signal(signal.SIGTERM)
+        for pid in pids:
+            if pid != "-":
+                try:
+                    os.kill(int(pid), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+        self.stop()
 
     # launchctl
 

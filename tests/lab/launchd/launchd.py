@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -IS
+#!/usr/bin/env python
 # Copyright (c) 2026, the nixmac.linux_builder authors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -15,6 +15,7 @@ import selectors
 import signal
 import sys
 import time
+import traceback
 import typing as t
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
@@ -98,10 +99,16 @@ class Daemon:
     def turn(self, deadline: float | None) -> None:
         """Wait for one event at most until `deadline`, then handle all that is due."""
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
-        for key, _dummy in self.selector.select(timeout):
-            key.data()
-        self.manager.reap()
-        self.manager.tick()
+        events = self.selector.select(timeout)
+        try:
+            for key, _mask in events:
+                key.data()
+            self.manager.reap()
+            self.manager.tick()
+        except Exception:
+            # PID 1 must not die of a bug, and must not spin on it either.
+            self.log(traceback.format_exc())
+            time.sleep(0.2)
 
     def shut_down(self) -> None:
         """SIGTERM to the jobs, SIGKILL at their exit timeouts, then (as PID 1) everybody else."""

@@ -33,7 +33,7 @@ def new_launchd() -> t.Iterator[t.Callable[..., t.Any]]:
     yield make
     for launchd in made:
         try:
-            launchd.stop()
+            launchd.stop_quickly()
         finally:
             shutil.rmtree(launchd.root, ignore_errors=True)
 

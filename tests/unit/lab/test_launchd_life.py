@@ -267,6 +267,19 @@ def test_overrides_outlive_job_file_and_restart(launchd: t.Any) -> None:
     assert launchd.ctl("bootstrap", "system", path).rc == 0
 
 
+def test_a_broken_override_database_counts_as_empty(new_launchd: t.Any) -> None:
+    launchd = new_launchd(era=15)
+    path = os.path.join(launchd.root, "var/db/com.apple.xpc.launchd/disabled.plist")
+    os.makedirs(os.path.dirname(path))
+    with open(path, "w", encoding="utf-8") as handle:
+        handle.write("<plist><dict><key>org.example.x")
+    launchd.plist("org.example.x", script=SLEEP)
+    launchd.start()
+    assert launchd.ctl("print", "system/org.example.x").rc == 0
+    assert launchd.ctl("disable", "system/org.example.x").rc == 0
+    assert "org.example.x" in launchd.ctl("print-disabled", "system").out
+
+
 @pytest.mark.parametrize("disabled", [True, False])
 def test_enable_beats_the_disabled_key_of_the_file(launchd: t.Any, disabled: bool) -> None:
     path = launchd.plist("org.example.x", script=SLEEP, Disabled=disabled)

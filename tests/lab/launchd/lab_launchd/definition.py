@@ -14,6 +14,9 @@ import xml.parsers.expat
 
 from lab_launchd.facts import BAD_LABEL, BAD_OWNER, BAD_PLIST, BAD_PROGRAM, LaunchError
 
+# What plistlib raises on files that are no property list.
+PLIST_ERRORS = (ValueError, TypeError, AttributeError, LookupError, OverflowError, xml.parsers.expat.ExpatError)
+
 _KINDS: dict[str, tuple[type, ...]] = {
     "Label": (str,),
     "Disabled": (bool, dict),
@@ -162,7 +165,7 @@ def read_definition(path: str) -> Definition:
             data = plistlib.load(handle)
     except OSError as error:
         raise LaunchError(2, str(error)) from error
-    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, xml.parsers.expat.ExpatError) as error:
+    except PLIST_ERRORS as error:
         raise LaunchError(BAD_PLIST, str(error)) from error
     if not isinstance(data, dict):
         raise LaunchError(BAD_PLIST, "not a dictionary")

@@ -15,7 +15,7 @@ import typing as t
 
 from lab_launchd import triggers
 from lab_launchd.config import Config, Places
-from lab_launchd.definition import Definition, check_file, read_definition
+from lab_launchd.definition import PLIST_ERRORS, Definition, check_file, read_definition
 from lab_launchd.facts import (
     BAD_ACTION,
     BAD_SESSION,
@@ -61,7 +61,7 @@ class Overrides:
         try:
             with open(self.path, "rb") as handle:
                 data = plistlib.load(handle)
-        except (OSError, ValueError):
+        except (OSError, *PLIST_ERRORS):
             return {}
         return {label: value for label, value in data.items() if isinstance(value, bool)} if isinstance(data, dict) else {}
 
