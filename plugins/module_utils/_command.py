@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -83,6 +84,8 @@ class Runner:
                 f"{argv[0]}: cannot be started: {exc.strerror}. Install it, or check its path and mode.",
                 command=argv[0],
             ) from exc
+        except ValueError as exc:  # a NUL character in an argument
+            raise CommandError(f"{argv[0]}: cannot be started: {exc}. Check the options given.", command=argv[0]) from exc
         try:
             out, err = process.communicate(None if stdin is None else stdin.encode(), timeout=timeout)
         except subprocess.TimeoutExpired as exc:
@@ -92,21 +95,29 @@ class Runner:
                 command=argv[0],
                 timeout=timeout,
             ) from exc
+        except BaseException:
+            _kill_group(process)
+            raise
         return Completed(tuple(argv), process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the program and what it started, and reap it."""
-    try:
+    """Kill the program and what it started, and reap it.
+
+    A descendant that made a session of its own survives and may keep the pipes open: they are closed, not read to their end.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM where only zombies are left in the group
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.communicate()
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
 
 
 def find_program(name: str, *candidates: str) -> str:
     """The first of `candidates` (absolute paths) that can be executed; CommandError names them all."""
     for path in candidates:
-        if os.access(path, os.X_OK):
+        if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     raise CommandError(f"{name}: not found as {', '.join(candidates)}. Install it first.", command=name)

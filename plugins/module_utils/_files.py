@@ -75,11 +75,15 @@ def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def lstat(path: str) -> os.stat_result | None:
-    """lstat(2), None when there is no such file."""
+    """lstat(2), None when there is no such file. FileError when the path cannot be looked at."""
     try:
         return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as exc:
+        raise FileError(f"{path}: cannot be looked at: {exc.strerror}. Run as root (become: true).", path=path) from exc
+    except ValueError as exc:
+        raise FileError(f"{path!r}: is not a path: {exc}.") from exc
 
 
 def read(path: str, limit: int = SIZE_LIMIT) -> Snapshot:
@@ -100,6 +104,8 @@ def read(path: str, limit: int = SIZE_LIMIT) -> Snapshot:
             status = os.fstat(stream.fileno())
     except OSError as exc:
         raise FileError(f"{path}: cannot be read: {exc.strerror}. Run as root (become: true).", path=path) from exc
+    if len(content) > limit:
+        raise FileError(f"{path}: grew past the {limit} bytes that are read. Check it.", path=path)
     return Snapshot(path, content, status)
 
 
@@ -149,8 +155,11 @@ def _set_ownership(descriptor: int, ownership: Ownership, old: os.stat_result | 
 
 
 def set_ownership(path: str, ownership: Ownership) -> None:
-    """chown and chmod an existing file or directory, never through a symlink."""
+    """chown and chmod an existing file or directory, never through a symlink (FileError)."""
     uid, gid = ownership.ids()
+    status = lstat(path)
+    if status is not None and stat.S_ISLNK(status.st_mode):
+        raise FileError(f"{path}: is a symbolic link. Name the file that it points to.", path=path)
     try:
         os.chown(path, uid, gid, follow_symlinks=False)
         if ownership.mode is not None:
@@ -160,15 +169,16 @@ def set_ownership(path: str, ownership: Ownership) -> None:
 
 
 def sync_directory(directory: str) -> None:
-    """fsync a directory, so that a rename or unlink in it survives a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
+    """fsync a directory, so that a rename or unlink in it survives a power cut. FileError when the disk refuses."""
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as exc:
         if exc.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
+            raise FileError(f"{directory}: cannot be synced to disk: {exc.strerror}. Check the disk.", path=directory) from exc
 
 
 def remove(path: str) -> bool:
@@ -188,15 +198,26 @@ def back_up(snapshot: Snapshot) -> str:
     if snapshot.content is None or snapshot.status is None:
         raise FileError(f"{snapshot.path}: there is nothing to back up.", path=snapshot.path)
     path = f"{snapshot.path}.{os.getpid()}.{time.strftime('%Y-%m-%d@%H:%M:%S~', time.localtime())}"
-    status = snapshot.status
+    try:
+        _copy(path, snapshot.content, snapshot.status)
+    except FileExistsError:
+        raise FileError(f"{path}: is there already, and a backup overwrites nothing. Run again.", path=path) from None
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise FileError(f"{path}: the backup cannot be written: {exc.strerror}. Nothing was changed.", path=path) from exc
+    return path
+
+
+def _copy(path: str, content: bytes, status: os.stat_result) -> None:
+    """A new file with this content and the owner, group and mode of `status`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         os.fchown(stream.fileno(), status.st_uid, status.st_gid)
         os.fchmod(stream.fileno(), stat.S_IMODE(status.st_mode))
-        stream.write(snapshot.content)
+        stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    return path
 
 
 def describe(status: os.stat_result | None) -> dict[str, t.Any]:

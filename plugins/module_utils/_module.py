@@ -39,6 +39,9 @@ def run_module(module: AnsibleModule, execute: t.Callable[[dict[str, t.Any], boo
         outcome = execute(dict(module.params), bool(module.check_mode))
     except LinuxBuilderError as exc:
         module.fail_json(msg=exc.message, **exc.details)
+    except OSError as exc:
+        # The areas convert theirs with better words; what slips through still names its file and ends without a traceback.
+        module.fail_json(msg=f"{exc.filename or 'the system'}: {exc.strerror or exc}. Nothing more was done. Run again.")
     for warning in outcome.warnings:
         module.warn(warning)
     result = dict(outcome.result, changed=outcome.changed)
