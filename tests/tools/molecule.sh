@@ -15,8 +15,10 @@ export MOLECULE_EPHEMERAL_DIRECTORY="$CACHE/molecule/state"
 ANSIBLE_SSH_CONTROL_PATH_DIR=$(mktemp -d /tmp/nixmac.XXXXXX)
 export ANSIBLE_SSH_CONTROL_PATH_DIR
 trap 'rm -rf "$ANSIBLE_SSH_CONTROL_PATH_DIR"' EXIT
-mkdir -p "$CACHE/molecule"
 export LINUX_BUILDER_ROOT="$ROOT"
 [ $# -gt 0 ] || set -- test
+# What molecule believes to exist is of no use to a whole run.
+[ "$1" != test ] || rm -rf "$CACHE/molecule"
+mkdir -p "$CACHE/molecule"
 cd "$ROOT"
 NO_COLOR=1 molecule "$@"

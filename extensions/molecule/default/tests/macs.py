@@ -53,8 +53,12 @@ class Played:
     """One run of a playbook: exit status, output, and the recap's counters by host."""
 
     rc: int
-    output: str
+    output: str = dataclasses.field(repr=False)
     recap: dict[str, dict[str, int]]
+
+    def says(self, word: str) -> bool:
+        """Whether the output has the word. A test asserts this, as pytest would print the output more than once."""
+        return word in self.output
 
     def changed(self) -> int:
         """Changed tasks over all hosts."""

@@ -38,6 +38,6 @@ def test_the_verify_playbook_proves_it_and_changes_nothing() -> None:
     played = macs.play("verify")
     assert played.rc == 0, played.output
     assert played.changed() == 0, played.output
-    assert "x86_64-linux built in" in played.output
-    assert "Linux version" in played.output
+    assert played.says("x86_64-linux built in"), played.output
+    assert played.says("Linux version"), played.output
     assert time.monotonic() - started < 120
