@@ -89,20 +89,22 @@ def _pytest(args: argparse.Namespace) -> int:
         raise core.LabError(f"{core.VENV} has no ansible. Run `tests/lab/lab venv` first.")
     volumes = ["--volume", f"{core.REPO}:{COLLECTION}:ro", "--volume", f"{ansible}:/opt/ansible/ansible:ro"]
     folder = core.CACHE / "macs" / "pytest"
-    macs.write_folder(macs.known()["mac-a"], folder)
+    with core.locked():
+        macs.write_folder(macs.known()["mac-test"], folder)
     volumes += ["--volume", f"{folder}:/lab/mac:ro"]
     paths = _words(args.paths) if args.paths else ["tests/unit", "tests/real"]
     environ = {"PYTHONPATH": "/repo-collections:/opt/ansible", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/var/root"}
     flags = [word for name, value in environ.items() for word in ("--env", f"{name}={value}")]
     container = f"nixmac-pytest-{os.getpid()}"
-    engine.call("run", "--detach", "--rm", "--name", container, "--hostname", "mac-test", *volumes, name, capture=True)
+    words = ["--detach", "--rm", "--name", container, "--hostname", "mac-test", "--stop-timeout", "1"]
+    engine.call("run", *words, "--network", engine.network(), *volumes, name, capture=True)
     try:
         ready = "until [ -S /nix/var/nix/daemon-socket/socket ]; do sleep 0.2; done"
         engine.call("exec", container, "/usr/bin/timeout", "30", "/bin/sh", "-c", ready, capture=True)
         words = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-o", "cache_dir=/tmp/pytest-cache", *paths]
         return engine.call("exec", *flags, "--workdir", COLLECTION, container, *words, check=False).returncode
     finally:
-        engine.call("rm", "--force", "--time", "1", container, check=False, capture=True)
+        engine.call("rm", "--force", container, check=False, capture=True)
 
 
 def _parser() -> argparse.ArgumentParser:

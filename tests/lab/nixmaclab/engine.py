@@ -16,8 +16,13 @@ import typing as t
 from . import core
 
 STORAGE = core.CACHE / "storage"
+NETWORKS = core.CACHE / "networks"
 # Short, because sockets live below it.
-RUNROOT = f"/run/nixmac-lab-{core.digest([], str(core.CACHE))[:8]}"
+_MARK = core.digest([], str(core.CACHE))
+RUNROOT = f"/run/nixmac-lab-{_MARK[:8]}"
+# A network of the lab's own: two podman storages (this one and the machine's) would give out the same addresses.
+NETWORK = f"nixmac-{_MARK[:6]}"
+SUBNET = f"10.213.{int(_MARK[:2], 16)}.0/24"
 
 
 def _ulimit(kind: int, wanted: int) -> str:
@@ -36,7 +41,7 @@ def _podman_env() -> dict[str, str]:
     text = (
         f"[containers]\ndefault_ulimits = {json.dumps(limits)}\nlog_driver = \"k8s-file\"\nlog_size_max = 10485760\n"
         f'[engine]\nruntime = "{runtime}"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
-        f'[network]\nnetwork_backend = "netavark"\nnetwork_config_dir = {json.dumps(str(core.CACHE / "networks"))}\n'
+        f'[network]\nnetwork_backend = "netavark"\nnetwork_config_dir = {json.dumps(str(NETWORKS))}\n'
     )
     storage = core.CACHE / "storage.conf"
     storage_text = f'[storage]\ndriver = "overlay"\ngraphroot = {json.dumps(str(STORAGE))}\nrunroot = "{RUNROOT}"\n'
@@ -62,6 +67,34 @@ def output(*argv: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def network() -> str:
+    """Return the name of the lab's network, made if need be."""
+    if output("network", "inspect", NETWORK) is None:
+        if core.ENGINE == "podman":
+            _write_network()
+        else:
+            call("network", "create", NETWORK, capture=True)
+    return NETWORK
+
+
+def _write_network() -> None:
+    """Define the network in podman's own file format: older podman cannot name the bridge on its command line."""
+    NETWORKS.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "name": NETWORK,
+        "id": (_MARK * 4)[:64],
+        "driver": "bridge",
+        "network_interface": NETWORK,
+        "created": "2026-01-01T00:00:00Z",
+        "subnets": [{"subnet": SUBNET, "gateway": SUBNET.replace(".0/24", ".1")}],
+        "ipv6_enabled": False,
+        "internal": False,
+        "dns_enabled": False,
+        "ipam_options": {"driver": "host-local"},
+    }
+    core.write_json(NETWORKS / f"{NETWORK}.json", settings)
+
+
 def image_exists(name: str) -> bool:
     """Say whether the engine has the image."""
     return output("image", "inspect", "--format", "{{.Id}}", name) is not None
@@ -73,7 +106,8 @@ def state(container: str) -> str | None:
 
 
 def destroy_storage() -> None:
-    """Remove the lab's own podman storage."""
+    """Remove the lab's network and, for podman, the whole storage."""
+    call("network", "rm", NETWORK, check=False, capture=True)
     if core.ENGINE != "podman":
         return
     if shutil.which("podman") and STORAGE.exists():

@@ -97,7 +97,8 @@ def _build(name: str) -> None:
     base = _base()
     with core.step("image: Mac stand-in"):
         layers = ["--layers"] if core.ENGINE == "podman" else []
-        extra = ["--build-arg", f"BASE={base}", "--tag", name, "--tag", f"{core.IMAGE}:latest"]
+        # The machine's own network: a pulled base still has packages to fetch.
+        extra = ["--network", "host", "--build-arg", f"BASE={base}", "--tag", name, "--tag", f"{core.IMAGE}:latest"]
         engine.call("build", *layers, *extra, os.fspath(context), log=core.CACHE / "log/image.log")
     shutil.rmtree(context)
     # Older builds go, unless a stand-in still runs from one.

@@ -190,7 +190,8 @@ def up(macs: t.Sequence[Mac]) -> None:
                 _write_known_hosts()
                 mounts = ["--volume", f"{mac.folder}:/lab/mac:ro"]
                 port = ["--publish", f"127.0.0.1:{mac.ssh_port}:22"]
-                engine.call("create", "--name", mac.container, "--hostname", mac.name, *mounts, *port, name, capture=True)
+                words = ["--name", mac.container, "--hostname", mac.name, "--network", engine.network(), "--stop-timeout", "30"]
+                engine.call("create", *words, *mounts, *port, name, capture=True)
             if state != "running":
                 engine.call("start", mac.container, capture=True)
             wait_ready(mac)
@@ -201,7 +202,7 @@ def restart(macs: t.Sequence[Mac]) -> None:
     """Restart whole stand-ins, as a Mac reboots: every process goes, /tmp and /var/run are emptied, the rest stays."""
     for mac in macs:
         with core.step(f"{mac.name}: restarting"):
-            engine.call("stop", "--time", "15", mac.container, capture=True)
+            engine.call("stop", mac.container, capture=True)
             engine.call("start", mac.container, capture=True)
             wait_ready(mac)
 
@@ -211,7 +212,9 @@ def down(macs: t.Sequence[Mac]) -> None:
     for mac in macs:
         if engine.state(mac.container) is not None:
             with core.step(f"{mac.name}: removing"):
-                engine.call("rm", "--force", "--volumes", "--time", "5", mac.container, capture=True)
+                # Nothing in it is worth an orderly stop.
+                engine.call("kill", mac.container, check=False, capture=True)
+                engine.call("rm", "--force", "--volumes", mac.container, capture=True)
         shutil.rmtree(mac.folder, ignore_errors=True)
     if KNOWN_HOSTS.exists():
         _write_known_hosts()
