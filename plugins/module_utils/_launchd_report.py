@@ -20,6 +20,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._command impo
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import lstat, read
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import (
+    ALREADY,
     DISABLED,
     EXIT_NAMES,
     IN_PROGRESS,
@@ -89,7 +90,7 @@ def refusal(done: Completed, path: str, uid: int, *, disabled: bool) -> Refusal:
     account = _unknown_account(definition)
     if account:
         return Refusal(account, True)
-    if done.rc in EXIT_NAMES and done.rc not in (INPUT_OUTPUT, IN_PROGRESS):
+    if done.rc in EXIT_NAMES and done.rc not in (INPUT_OUTPUT, IN_PROGRESS, ALREADY):
         return Refusal(f"launchctl bootstrap: exit {explain(done)}", True)
     return Refusal(
         f"launchctl bootstrap: exit {explain(done)}; the label is neither loaded nor disabled, and the file is well-formed "

@@ -30,6 +30,7 @@ from ansible_collections.nixmac.linux_builder.tests.lab.launchd import harness
 
 LAB = Path(__file__).parents[1] / "lab" / "launchd"
 ERAS = [13, 15, 26]
+NOW: dict[str, t.Any] = {"command": ["/bin/true"]}  # ready as soon as a process is there
 QUICK: dict[str, t.Any] = {"ThrottleInterval": 1, "ExitTimeOut": 3}
 
 
@@ -64,10 +65,10 @@ class Mac(harness.Launchd):
         return Host(self.runner, roots=Roots(library, system), launchctl=self.launchctl)
 
     def run(self, label: str, definition: dict[str, t.Any] | None = None, **options: t.Any) -> Result:
-        """One run of the module."""
+        """One run of the module; `ready_when=None` waits for the throttle window."""
         check, runner = options.pop("check", False), options.pop("runner", None)
         params: dict[str, t.Any] = {"label": label, "domain": "system", "definition": definition, "path": None}
-        params.update({"state": "started", "enabled": None, "ready_when": None, "timeout": 20, "no_log_environment": []})
+        params.update({"state": "started", "enabled": None, "ready_when": NOW, "timeout": 20, "no_log_environment": []})
         params.update(options)
         return execute(params, check, self.host(runner))
 
@@ -126,7 +127,9 @@ def test_a_job_from_nothing_to_nothing(mac: Mac, label: str) -> None:
     assert (planned.changed, planned.service["loaded"], mac.on_disk(label)) == (True, False, None)
     assert mac.runner.started == 2
 
-    made = mac.run(label, first)
+    before = time.monotonic()
+    made = mac.run(label, first, ready_when=None)
+    assert time.monotonic() - before > QUICK["ThrottleInterval"]
     assert (made.changed, made.service["state"], made.service["enabled"]) == (True, "running", True)
     assert made.service["path"] == os.path.join(mac.daemons, f"{label}.plist")
     assert os.stat(made.service["path"]).st_mode & 0o777 == 0o644
@@ -162,10 +165,9 @@ def test_an_unchanged_job_is_not_waited_for(mac: Mac, label: str) -> None:
 
 
 def test_a_restart_waits_for_what_happens_and_no_longer(mac: Mac, label: str) -> None:
-    ready = {"command": ["/bin/true"]}
-    mac.run(label, sleeper(), ready_when=ready)
+    mac.run(label, sleeper())
     before = time.monotonic()
-    assert mac.run(label, sleeper(), state="restarted", ready_when=ready).changed
+    assert mac.run(label, sleeper(), state="restarted").changed
     assert time.monotonic() - before < 1.5
 
 
@@ -173,7 +175,7 @@ def test_a_job_slow_to_stop_is_gone_before_the_next_one_starts(mac: Mac, label: 
     lock = mac.work(label)
     # Both at once would leave the word `twice`.
     script = f"mkdir {lock} || echo twice >> {lock}.log; trap 'sleep 1; rmdir {lock}; exit 0' TERM; while :; do sleep 0.05; done"
-    mac.run(label, shell(script))
+    mac.run(label, shell(script), ready_when={"command": ["/usr/bin/test", "-d", lock]})
     before = time.monotonic()
     mac.run(label, shell(script, Nice=1), ready_when={"command": ["/usr/bin/test", "-d", lock]})
     assert time.monotonic() - before > 0.9
@@ -181,8 +183,9 @@ def test_a_job_slow_to_stop_is_gone_before_the_next_one_starts(mac: Mac, label: 
 
 
 def test_a_job_deaf_to_sigterm_is_killed_at_its_exit_timeout(mac: Mac, label: str) -> None:
-    script = "trap '' TERM; while :; do sleep 0.1; done"
-    pid = mac.run(label, shell(script, ExitTimeOut=1)).service["pid"]
+    flag = mac.work(label)
+    script = f"trap '' TERM; touch {flag}; while :; do sleep 0.1; done"
+    pid = mac.run(label, shell(script, ExitTimeOut=1), ready_when={"command": ["/usr/bin/test", "-e", flag]}).service["pid"]
     assert mac.run(label, sleeper()).changed
     assert not harness.alive(pid)
 
@@ -303,7 +306,7 @@ def test_a_job_loaded_by_somebody_else_meanwhile_is_taken(mac: Mac, label: str) 
         """Bootstraps the job one moment before the module does."""
 
         def run(self, argv: t.Sequence[str], **more: t.Any) -> Completed:
-            if argv[1] == "bootstrap" and "done" not in vars(self):
+            if "bootstrap" in argv[1:2] and "done" not in vars(self):
                 self.done = True
                 super().run(argv, **more)
             return super().run(argv, **more)
@@ -332,7 +335,7 @@ def test_an_unknown_user_is_named_as_the_cause(mac: Mac, label: str) -> None:
 def test_a_crash_loop_brings_the_old_job_back(mac: Mac, label: str) -> None:
     log = mac.work(f"{label}.log")
     mac.run(label, sleeper(StandardErrorPath=log))
-    error = mac.fails(label, shell("echo cannot bind >&2; exit 3", StandardErrorPath=log))
+    error = mac.fails(label, shell("echo cannot bind >&2; exit 3", StandardErrorPath=log), ready_when=None)
     assert isinstance(error, StateError)
     assert "crash loop" in error.message
     assert error.details["restored"] is True
@@ -345,7 +348,7 @@ def test_a_crash_loop_brings_the_old_job_back(mac: Mac, label: str) -> None:
 
 
 def test_a_new_job_that_crashes_leaves_nothing(mac: Mac, label: str) -> None:
-    error = mac.fails(label, shell("kill -SEGV $$"))
+    error = mac.fails(label, shell("kill -SEGV $$"), ready_when=None)
     assert "SIGSEGV" in error.message
     assert (mac.on_disk(label), mac.ctl("print", f"system/{label}").rc) == (None, 113)
 
@@ -389,7 +392,7 @@ def test_a_crashing_job_that_was_loaded_is_noticed_without_a_change_of_the_file(
     definition = shell("exit 4", ThrottleInterval=2)
     mac.run(label, definition, state="loaded")
     mac.state_is(label, "spawn scheduled")
-    error = mac.fails(label, definition)
+    error = mac.fails(label, definition, ready_when=None)
     assert "last exit code 4" in error.message
     assert mac.on_disk(label) == dict(definition, Label=label)
 
@@ -423,20 +426,19 @@ class Dying(Runner):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_run_killed_at_any_call_is_completed_by_the_next(mac: Mac, label: str, after: bool) -> None:
-    ready = {"command": ["/bin/true"]}
     marker = mac.work("version")
     for call in range(1, 12):
         old = shell(f"echo old{call} > {marker}; exec sleep 600")
         new = shell(f"echo new{call} > {marker}; exec sleep 600")
-        mac.run(label, old, ready_when=ready)
+        mac.run(label, old)
         child = os.fork()
         if child == 0:
             try:
-                mac.run(label, new, ready_when=ready, runner=Dying(call, after))
+                mac.run(label, new, runner=Dying(call, after))
             finally:
                 os._exit(0)
         _pid, status = os.waitpid(child, 0)
-        mac.run(label, new, ready_when=ready)
+        mac.run(label, new)
         assert mac.on_disk(label) == dict(new, Label=label)
         # The running process is the new file's, not the old one's under a new file.
         mac.until(lambda call=call: mac.read("version") == f"new{call}\n", f"the new job runs after a kill at call {call}")

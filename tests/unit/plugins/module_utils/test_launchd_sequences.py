@@ -335,6 +335,14 @@ def test_bootstrap_while_the_old_job_is_still_stopping_waits_for_it(bench: Bench
     assert bench.run(*steps, step(bench.bootstrap), running(200), *lives(), definition=DAEMON).changed
 
 
+@pytest.mark.parametrize("era", OLDER_AND_ERAS)
+def test_bootstrap_of_a_label_that_print_no_longer_knows_and_launchd_still_does(bench: Bench, era: int) -> None:
+    # The last moments of a teardown: print answers 113 already, bootstrap still 37.
+    rc, err = refused(era, 37, "Operation already in progress")
+    steps = [gone(), overrides(era), step(bench.bootstrap, rc, err), gone(), overrides(era), step(bench.bootstrap), running(200)]
+    assert bench.run(*steps, *lives(), definition=DAEMON).changed
+
+
 @pytest.mark.parametrize("era", ERAS)
 def test_bootstrap_5_once_without_a_cause_is_tried_again(bench: Bench, era: int) -> None:
     steps = [gone(), overrides(era), step(bench.bootstrap, 5, EIO), gone(), overrides(era), step(bench.bootstrap), running(200)]
