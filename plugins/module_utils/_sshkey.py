@@ -178,8 +178,7 @@ def _secret_rsa(reader: WireReader, algorithm: str) -> bytes:
 
 def _rsa_blob(modulus: int, exponent: int, private: int, coefficient: int, p: int, q: int) -> bytes:
     matches = (
-        p > 1
-        and q > 1
+        min(p, q) > 2
         and p * q == modulus
         and private * exponent % (p - 1) == 1
         and private * exponent % (q - 1) == 1
@@ -223,7 +222,9 @@ def _parse_pem(label: str, reader: DerReader) -> PublicKey:
 
 
 def _pem_rsa(body: DerReader) -> PublicKey:
-    _version, modulus, exponent, private, p, q, _dp, _dq, coefficient = (body.integer() for _field in range(9))
+    _version, modulus, exponent, private, p, q, dp, dq, coefficient = (body.integer() for _field in range(9))
+    if min(p, q) <= 2 or (dp, dq) != (private % (p - 1), private % (q - 1)):
+        raise KeyFormatError(MISMATCH)
     return parse_blob(_rsa_blob(modulus, exponent, private, coefficient, p, q))
 
 

@@ -122,9 +122,9 @@ def rsa_blob(bits: int = 3072) -> bytes:
 
 
 def rsa(bits: int = 3072, **changes: int) -> str:
-    """An RSA key in OpenSSH's container; `d` as a change spoils it."""
+    """An RSA key in OpenSSH's container; `d`, `iqmp` or `p` as a change spoils it."""
     n, d, iqmp, p, q = rsa_numbers(bits)
-    numbers = (n, EXPONENT, changes.get("d", d), iqmp, p, q)
+    numbers = (n, EXPONENT, changes.get("d", d), changes.get("iqmp", iqmp), changes.get("p", p), q)
     return container(rsa_blob(bits), wire_string(RSA.encode()) + b"".join(wire_integer(one) for one in numbers), "rsa@host")
 
 
@@ -141,10 +141,10 @@ def der_integer(value: int) -> bytes:
     return der(2, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
-def rsa_der(bits: int = 3072) -> bytes:
-    """RSAPrivateKey of PKCS#1."""
+def rsa_der(bits: int = 3072, **changes: int) -> bytes:
+    """RSAPrivateKey of PKCS#1; `dp` as a change spoils it."""
     n, d, iqmp, p, q = rsa_numbers(bits)
-    numbers = (0, n, EXPONENT, d, p, q, d % (p - 1), d % (q - 1), iqmp)
+    numbers = (0, n, EXPONENT, d, p, q, changes.get("dp", d % (p - 1)), d % (q - 1), iqmp)
     return der(0x30, b"".join(der_integer(one) for one in numbers))
 
 
