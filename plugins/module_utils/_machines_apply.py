@@ -59,7 +59,7 @@ class Host:
     @property
     def old_parser(self) -> bool:
         """Whether machines are cut the way of Nix before 2.28.2 and of every Lix."""
-        return self.before((2, 28, 2), (999, 0, 0))
+        return self.before(*_file.TIDY)
 
     @functools.cached_property
     def builders(self) -> str:
@@ -106,7 +106,7 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, host: Host | None = Non
 
 def _remarks(entry: Entry, host: Host) -> list[str]:
     user, name, port = host_of(entry.uri)
-    if entry.fractional_speed and host.before((2, 20, 0), (2, 90, 0)):
+    if entry.fractional_speed and host.before(*_file.FRACTIONS):
         raise ConfigError("speed_factor: Nix before 2.20 reads whole numbers only, and fails at this. Give a whole number.")
     if port and host.before((2, 31, 0), (2, 93, 0)):
         raise ConfigError(
@@ -114,13 +114,9 @@ def _remarks(entry: Entry, host: Host) -> list[str]:
             "Use an alias with that port in /etc/ssh/ssh_config.d."
         )
     if name == "localhost" and not user:
-        raise ConfigError(
-            f"uri: {entry.uri}: Nix runs `localhost` without a user locally, not over ssh. Write builder@localhost."
-        )
+        raise ConfigError(f"uri: {entry.uri}: Nix builds locally for `localhost` without a user. Write builder@localhost.")
     if name == "localhost":
-        return [
-            f"{entry.uri}: Nix 2.31.0 to 2.31.2 builds locally for this host name; an alias in /etc/ssh/ssh_config.d is safe."
-        ]
+        return [f"{entry.uri}: Nix 2.31.0 to 2.31.2 builds locally for this host; an alias in /etc/ssh/ssh_config.d is safe."]
     return []
 
 
@@ -161,12 +157,11 @@ def _judge(path: str, content: bytes | None, host: Host, refuse: bool, uri: str)
     warnings = []
     for problem in found:
         text = f"{path}:{problem.line}: {problem.text}"
-        if problem.old_only and not host.old_parser:
-            warnings.append(f"{text}, on Nix before 2.28.2 and on Lix. Correct that line.")
+        if problem.harmless is not None and not host.before(*problem.harmless):
+            warnings.append(f"{text}, which stops builds on older Nix and on Lix. Correct that line.")
         elif refuse:
-            raise ConfigError(
-                f"{text}, which breaks every build on this host. Correct or remove that line.", path=path, line=problem.line
-            )
+            text += ", which breaks every build on this host. Correct or remove that line."
+            raise ConfigError(text, path=path, line=problem.line)
         else:
             warnings.append(f"{text}, which breaks every build on this host. Correct or remove that line.")
     return warnings

@@ -21,13 +21,21 @@ CREATED = "# Made by nixmac.linux_builder (Ansible), removed again with the last
 _TOML = re.compile(r"^\s*(\[\s*machines\b|version\s*=)")
 
 
+Versions = tuple[tuple[int, int, int], tuple[int, int, int]]  # (upstream, Lix)
+
+# Since when blanks and comments are cut before `;`. No Lix does it.
+TIDY: Versions = ((2, 28, 2), (999, 0, 0))
+# Since when a speed factor may have a fraction.
+FRACTIONS: Versions = ((2, 20, 0), (2, 90, 0))
+
+
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """Something in a file that stops builds. old_only: only on Nix before 2.28.2 and on Lix."""
+    """Something in a file that stops builds. harmless: the versions of Nix and Lix since which it does not; None: always."""
 
     line: int
     text: str
-    old_only: bool = False
+    harmless: Versions | None = None
 
 
 def pieces(text: str) -> list[str]:
@@ -48,15 +56,27 @@ def problems(content: bytes) -> list[Problem]:
         if _TOML.match(text):
             raise ConfigError(f"line {number}: this is Lix' TOML form of the machines file. Add the machine there by hand.")
         found += [Problem(number, words) for words in _wrong(text)]
-        found += [Problem(number, words, True) for words in _wrong_for_old(text)]
+        found += [
+            Problem(number, "a speed factor with a fraction", FRACTIONS) for piece in _machines_in(text) if _fraction(piece)
+        ]
+        found += [Problem(number, words, TIDY) for words in _wrong_for_old(text)]
     return found
 
 
+def _machines_in(text: str) -> t.Iterator[str]:
+    return (piece for piece in pieces(text) if piece and not piece.startswith("@"))
+
+
 def _wrong(text: str) -> t.Iterator[str]:
-    for piece in pieces(text):
-        words = None if not piece or piece.startswith("@") else complaint_about(piece.split())
+    for piece in _machines_in(text):
+        words = complaint_about(piece.split())
         if words is not None:
             yield words
+
+
+def _fraction(piece: str) -> bool:
+    fields = piece.split()
+    return len(fields) > 4 and fields[4] != "-" and not fields[4].isdigit()
 
 
 def _wrong_for_old(text: str) -> t.Iterator[str]:
@@ -122,7 +142,9 @@ def _with(document: Document, index: int, uri: str, line: str) -> Document:
             new.append(piece)
         elif line not in new:
             new.append(line)
-    text = ";".join(new) + (" " + mark + comment if mark else "")
+    text = ";".join(new)
+    if mark:
+        text += ("" if text[-1:].isspace() else " ") + mark + comment
     if [piece.strip() for piece in code.split(";")] == [piece.strip() for piece in new]:
         return document
     return document.replaced(index, Line.of(encode(text) + _end(row)))

@@ -85,7 +85,8 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, maske
     if edit.changed and not check_mode:
         _apply(snapshot, edit, bool(params.get("backup")), result)
     warnings += _remarks(layout, snapshot)
-    before, after = masker.clean_file(edit.before), masker.clean_file(edit.after)
+    fresh = secrets_in(decode(edit.after or b"")) - secrets_in(decode(edit.before or b""))
+    before, after = masker.clean_file(edit.before), masker.clean_file(edit.after, fresh)
     return Done(edit.changed, masker.clean_data(result), before, after, layout.target, [masker.clean(text) for text in warnings])
 
 

@@ -14,6 +14,7 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_parse import decode
 
 MASK = "********"
+FRESH = "********(new)"
 
 # Settings whose elements are `key=secret`.
 SECRET_SETTINGS = frozenset({"access-tokens", "impure-env"})
@@ -66,15 +67,20 @@ class Masker:
         self.secrets = sorted({*self.secrets, *secrets}, key=len, reverse=True)
 
     def clean(self, text: str) -> str:
-        """The text without secrets: known ones anywhere, and whatever stands behind a secret setting's name."""
+        """A message without known secrets and passwords in URLs."""
         for secret in self.secrets:
             text = text.replace(secret, MASK)
-        text = _USERINFO.sub(lambda match: f"{match[1]}:{MASK}", text)
-        return "\n".join(_LINE.sub(_hide, line) for line in text.split("\n"))
+        return _USERINFO.sub(lambda match: f"{match[1]}:{MASK}", text)
 
-    def clean_file(self, content: bytes | None) -> str:
-        """A file's bytes as text for a diff."""
-        return "" if content is None else self.clean(decode(content).encode("utf-8", "replace").decode("utf-8", "replace"))
+    def clean_file(self, content: bytes | None, fresh: t.Collection[str] = ()) -> str:
+        """A file's bytes as text for a diff; whatever stands behind a secret setting's name is hidden too.
+
+        fresh: secrets that get another mask, so that the diff shows that they are not the old ones.
+        """
+        text = decode(content or b"").encode("utf-8", "replace").decode("utf-8", "replace")
+        for secret in sorted(fresh, key=len, reverse=True):
+            text = text.replace(secret, FRESH)
+        return "\n".join(_LINE.sub(_hide, line) for line in self.clean(text).split("\n"))
 
     def clean_data(self, data: t.Any) -> t.Any:
         """A result (dicts, lists, texts) without secrets."""
@@ -93,5 +99,7 @@ def _hide(match: t.Match[str]) -> str:
 def _keep_key(word: str) -> str:
     if word == "=":
         return word
-    key, equals, _secret = word.partition("=")
+    key, equals, secret = word.partition("=")
+    if secret.startswith(MASK):
+        return word
     return f"{key}={MASK}" if equals and key else MASK

@@ -104,7 +104,7 @@ class Reading:
         if target in self.files:
             if self.table.order != tables.LOST:
                 self.apply(target)
-        elif tokens[0] == "include" and target + "/" not in self.files:
+        elif tokens[0] == "include" and target + "/" not in self.files and not os.path.isdir(target):
             raise ValueError("missing")
 
     def _set(self, name: str, value: list[str]) -> None:
