@@ -115,6 +115,10 @@ attributes:
   platform:
     platforms: macOS
     support: full
+notes:
+  - Without pipelining, Ansible itself carries the options of every module, O(private_key) among them, in a file of its own
+    below C(remote_tmp), in a directory that only the user of the task can enter, for as long as the task runs.
+    Set C(pipelining = true) to avoid that file.
 seealso:
   - module: nixmac.linux_builder.nix_machine
 """
