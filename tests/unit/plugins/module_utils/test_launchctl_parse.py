@@ -84,6 +84,13 @@ def test_fields_inside_arguments_are_not_taken_for_the_jobs_own() -> None:
     assert (service.minimum_runtime, service.exit_timeout, service.properties) == (10, 5, {"runatload", "inferred program"})
 
 
+def test_a_missing_header_field_is_not_taken_from_the_arguments() -> None:
+    # A job without a file or program, whose argument holds lines of that look.
+    text = "gui/501/x = {\n\tstate = running\n\n\targuments = {\n\t\t-c\n\tpath = /evil.plist\n\tprogram = /evil\n\t}\n"
+    service = parse_print("gui/501/x", text + "\n\tdomain = gui/501\n\tpid = 7\n}\n")
+    assert (service.path, service.program, service.pid) == (None, None, 7)
+
+
 def test_empty_properties_are_no_property() -> None:
     assert printed("26_calendar_user").properties == frozenset()
 
