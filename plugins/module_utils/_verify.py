@@ -14,6 +14,7 @@ ssh. Nothing weaker counts: an existing output or a substitute builds nothing, a
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 import secrets
@@ -25,6 +26,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import find_nix
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import (
     SSH_WORKS,
+    booting,
     last_words,
     likely_fix,
 )
@@ -43,6 +45,8 @@ _UNREACHED = re.compile(r"failed to start SSH connection|cannot open connection|
 _BUILT_ON = re.compile(r"building '([^']+\.drv)' on '([^']+)'")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OUTPUT_LIMIT = 64 * 1024
+_ATTEMPTS = 4  # builds, each after the VM answered; more would not help
+_POLL = 1.0  # seconds between two looks at a VM that boots
 
 # Only what the shell itself can do: Nix' sandbox shell on NixOS has no cat and no uname.
 _SCRIPT = (
@@ -103,8 +107,12 @@ def expression(system: str, name: str, features: t.Sequence[str] = ()) -> str:
     )
 
 
-def verify(target: Target, systems: t.Sequence[str], timeout: float, runner: Runner | None = None) -> Verified:
-    """Build once for each of `systems` and prove where. timeout: seconds for each build.
+def verify(
+    target: Target, systems: t.Sequence[str], timeout: float, boot_timeout: float = 0, runner: Runner | None = None
+) -> Verified:
+    """Build once for each of `systems` and prove where.
+
+    timeout: seconds for each build. boot_timeout: seconds that a VM which does not answer may take to do so.
 
     Raises ConfigError for malformed options, CommandError where Nix is missing, StateError with the likely fix
     where nothing was built or it was built elsewhere. Store paths are deleted on both sides.
@@ -113,7 +121,7 @@ def verify(target: Target, systems: t.Sequence[str], timeout: float, runner: Run
         raise ConfigError("systems: nothing to build for. Name at least one, for example aarch64-linux.")
     runner = runner or Runner()
     guest = Guest(target, runner)
-    builder = Builder(runner, timeout, guest)
+    builder = Builder(runner, guest, timeout, boot_timeout)
     expressions = [(system, expression(system, f"linux-builder-proof-{secrets.token_hex(8)}")) for system in systems]
     builds: list[Proof] = []
     warnings: list[str] = []
@@ -133,20 +141,38 @@ def verify(target: Target, systems: t.Sequence[str], timeout: float, runner: Run
 class Builder:
     """The Mac's own nix-build and nix-store."""
 
-    def __init__(self, runner: Runner, timeout: float, guest: Guest) -> None:
+    def __init__(self, runner: Runner, guest: Guest, timeout: float, boot_timeout: float) -> None:
         self.runner = runner
-        self.timeout = timeout
         self.guest = guest
+        self.timeout = timeout
+        self.boot_timeout = boot_timeout
         # nix-build rather than `nix build`: the same in every Nix, without experimental features.
         self.directory = os.path.dirname(find_nix(runner).path)
 
     def build(self, system: str, text: str) -> Proof:
-        """Build the expression `text` on some builder, never on this Mac, and read what it wrote."""
+        """Build the expression `text` on some builder, never on this Mac, and read what it wrote.
+
+        While the VM boots (launchd has just started it anew) the build is tried again.
+        """
+        deadline = time.monotonic() + self.boot_timeout
+        for attempt in itertools.count(1):
+            begin = time.monotonic()
+            done = self._attempt(system, text)
+            seconds = time.monotonic() - begin
+            path = done.stdout.strip().rpartition("\n")[2]
+            if done.rc == 0 and _STORE_PATH.fullmatch(path):
+                return self._proof(system, seconds, path, done.stderr)
+            seen = self.guest.probe() if _UNREACHED.search(done.stderr) else None
+            seen = self._wait(seen, deadline)
+            if seen is None or seen.rc != 0 or attempt >= _ATTEMPTS or time.monotonic() >= deadline:
+                raise self._failed(system, done, seen)
+        raise RuntimeError("not reached")
+
+    def _attempt(self, system: str, text: str) -> Completed:
         argv = [os.path.join(self.directory, "nix-build"), "--no-out-link", "--max-jobs", "0"]
         argv += ["--option", "substitute", "false", "--option", "builders-use-substitutes", "false", "-E", text]
-        begin = time.monotonic()
         try:
-            done = self.runner.run(argv, timeout=self.timeout, env=_DAEMON)
+            return self.runner.run(argv, timeout=self.timeout, env=_DAEMON)
         except CommandError as exc:
             if "timeout" not in exc.details:
                 raise
@@ -158,22 +184,33 @@ class Builder:
                 "/nix/var/nix/current-load, or raise the timeout.",
                 system=system,
             ) from exc
-        seconds = time.monotonic() - begin
-        path = done.stdout.strip().rpartition("\n")[2]
-        if done.rc != 0 or not _STORE_PATH.fullmatch(path):
-            raise self._failed(system, done)
-        kernel, boot_id = parse_output(path)
-        found = _BUILT_ON.search(done.stderr)
-        return Proof(system, seconds, path, found.group(1) if found else "", kernel, boot_id, found.group(2) if found else "")
 
-    def _failed(self, system: str, done: Completed) -> StateError:
-        """The error for a build that did not happen, with the words of ssh if that is where it broke."""
+    def _proof(self, system: str, seconds: float, path: str, stderr: str) -> Proof:
+        found = _BUILT_ON.search(stderr)
+        derivation, builder = found.groups() if found else ("", "")
+        try:
+            kernel, boot_id = parse_output(path)
+        except StateError:
+            self.delete([path, *([derivation] if derivation else [])])
+            raise
+        return Proof(system, seconds, path, derivation, kernel, boot_id, builder)
+
+    def _wait(self, seen: Completed | None, deadline: float) -> Completed | None:
+        """The last answer of the VM: the first that is no sign of booting, or the one at the deadline."""
+        if seen is not None and seen.rc == 0:
+            time.sleep(_POLL)  # sshd is up, the VM's Nix daemon may come a moment later
+        while seen is not None and seen.rc != 0 and booting(seen.stderr) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+            seen = self.guest.probe()
+        return seen
+
+    def _failed(self, system: str, done: Completed, seen: Completed | None) -> StateError:
+        """The error for a build that did not happen; `seen`: what ssh says where Nix did not get through."""
         self.delete(_DERIVATION.findall(done.stderr)[:1])
         target = self.guest.target
         said = f"Nix says: {last_words(done)}"
         advice = likely_fix(done.stderr, target, system)
-        if _UNREACHED.search(done.stderr):
-            seen = self.guest.probe()
+        if seen is not None:
             said += f" ssh says: {last_words(seen)}" if seen.rc != 0 else ""
             advice = likely_fix(seen.stderr, target, system) if seen.rc != 0 else SSH_WORKS.format(key=target.key)
         return StateError(

@@ -23,6 +23,9 @@ SSH_WORKS = (
 _WORDS = 600  # characters of somebody else's text in a message
 _NOISE = re.compile(r"(warning:|GC Warning:|this derivation will be built:|these \d+ derivations|\s*/nix/store/\S+\.drv$)")
 
+# What ssh says while nothing listens yet, or QEMU does and the guest's sshd does not.
+_NO_ANSWER = r"Connection (?:refused|timed out|reset|closed)|Operation timed out|banner exchange|kex_exchange"
+
 # (pattern in stderr, what to do), the cause nearest to the wire first: one broken connection makes Nix say
 # all the later sentences as well. Braces are filled in from the target.
 _TABLE: tuple[tuple[str, str], ...] = (
@@ -68,7 +71,7 @@ _TABLE: tuple[tuple[str, str], ...] = (
         "the key, wait some minutes, then run again.",
     ),
     (
-        r"Connection (?:refused|timed out|reset|closed)|Operation timed out|banner exchange|kex_exchange",
+        _NO_ANSWER,
         "The VM does not answer on {host_address}:{port}. See sudo launchctl print system/{label} and {log}; "
         "run the builder role.",
     ),
@@ -90,6 +93,11 @@ _TABLE: tuple[tuple[str, str], ...] = (
         "@/etc/nix/machines and that the entry names {system}.",
     ),
 )
+
+
+def booting(stderr: str) -> bool:
+    """Whether ssh's words are those of a VM that may still be on its way up."""
+    return re.search(_NO_ANSWER, stderr) is not None and "Permission denied" not in stderr
 
 
 def last_words(done: Completed) -> str:

@@ -71,6 +71,12 @@ options:
     description: Seconds for each build.
     type: int
     default: 300
+  boot_timeout:
+    description:
+      - Seconds that a VM which does not answer may take to do so. launchd may have started it just now, after a
+        reboot or a crash.
+    type: int
+    default: 120
 notes:
   - Run it as root; the private key belongs to root.
 seealso:
@@ -150,7 +156,7 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
         public_host_key=params["public_host_key"] or "",
         label=params["label"],
     )
-    found = verify(target, params["systems"], params["timeout"])
+    found = verify(target, params["systems"], params["timeout"], params["boot_timeout"])
     result = {"verified": True, "boot_id": found.boot_id, "builds": [proof.as_dict() for proof in found.builds]}
     return Outcome(changed=False, result=result, warnings=found.warnings)
 
@@ -168,6 +174,7 @@ def main() -> None:
             "public_host_key": {"type": "str", "no_log": False},
             "label": {"type": "str", "default": "org.nixmac.linux-builder"},
             "timeout": {"type": "int", "default": 300},
+            "boot_timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
     )

@@ -17,6 +17,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -166,6 +167,16 @@ def test_without_an_alias_the_port_is_named(guest: FakeGuest) -> None:
 def test_a_guest_that_is_not_there(guest: FakeGuest) -> None:
     guest.stop()
     assert f"does not answer on 127.0.0.1:{PORT}" in failure(guest)
+
+
+def test_a_guest_that_comes_up_late_is_waited_for(guest: FakeGuest) -> None:
+    guest.stop()
+    late = threading.Timer(3, guest.start)
+    late.start()
+    try:
+        assert _verify.verify(target(guest), [SYSTEM], 60, boot_timeout=60).boot_id
+    finally:
+        late.join()
 
 
 def test_a_guest_that_has_another_key_authorized(guest: FakeGuest) -> None:

@@ -37,13 +37,13 @@ def loaded(label, pid=None, state="running"):
 class Programs(Runner):
     """A Mac's programs by base name; a job that is not in `jobs` is unknown to launchd."""
 
-    def __init__(self, jobs=(), lsof="", ps="", version="nix (Nix) 2.26.3\n", settings=SETTINGS):
+    def __init__(self, jobs=(), lsof="", ps="", version="nix (Nix) 2.26.3\n", settings=None):
         super().__init__()
         self.jobs = dict(jobs)
         self.lsof = lsof
         self.ps = ps
         self.version = version
-        self.settings = settings
+        self.settings = SETTINGS if settings is None else settings
         self.calls = []
 
     def run(self, argv, **options):

@@ -43,6 +43,8 @@ class Programs(Runner):
         self.started += 1
         self.calls.append((list(argv), options))
         answer = self.answers[os.path.basename(argv[0])]
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, Exception):
             raise answer
         return Completed(tuple(argv), *answer)
@@ -58,8 +60,8 @@ def fixture_mac(monkeypatch):
     monkeypatch.setattr(_verify, "parse_output", lambda _path: (KERNEL, GUEST))
 
 
-def verify(programs, systems=("aarch64-linux",), target=TARGET):
-    return _verify.verify(target, list(systems), 60, programs)
+def verify(programs, systems=("aarch64-linux",), target=TARGET, boot=0):
+    return _verify.verify(target, list(systems), 60, boot, programs)
 
 
 def failure(programs, target=TARGET):
@@ -145,6 +147,64 @@ def test_what_ssh_said_to_the_daemon_is_found_out_by_asking_again():
 
 def test_an_ssh_that_works_for_us_and_not_for_nix_points_to_the_entry():
     assert "the entry in the machines file" in failure(Programs(build=(1, "", SWALLOWED), guest=(0, "nix-store 2\n", "")))
+
+
+REFUSED = (255, "", "ssh: connect to host 127.0.0.1 port 31022: Connection refused\n")
+
+
+@pytest.fixture(name="fast")
+def fixture_fast(monkeypatch):
+    monkeypatch.setattr(_verify, "_POLL", 0.001)
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_vm_that_boots_is_waited_for():
+    programs = Programs(
+        build=[(1, "", SWALLOWED), (0, OUT + "\n", BUILT)], guest=[REFUSED, REFUSED, (0, "nix-store 2\n", ""), (0, GUEST, "")]
+    )
+    assert verify(programs, boot=60).boot_id == GUEST
+    assert len(programs.argvs("nix-build")) == 2
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_vm_whose_daemon_comes_later_than_its_sshd_is_tried_again():
+    up = (0, "nix-store 2\n", "")
+    programs = Programs(build=[(1, "", SWALLOWED), (1, "", SWALLOWED), (0, OUT + "\n", BUILT)], guest=[up, up, (0, GUEST, "")])
+    assert verify(programs, boot=60).boot_id == GUEST
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_vm_that_refuses_the_key_is_not_waited_for():
+    programs = Programs(build=(1, "", SWALLOWED), guest=(255, "", "x: Permission denied (publickey).\nConnection closed\n"))
+    with pytest.raises(StateError, match="public half"):
+        verify(programs, boot=3600)
+    assert len(programs.argvs("ssh")) == 1
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_vm_that_never_comes_up_is_given_up_at_the_deadline():
+    programs = Programs(build=(1, "", SWALLOWED), guest=REFUSED)
+    with pytest.raises(StateError, match="does not answer"):
+        verify(programs, boot=0.05)
+    assert len(programs.argvs("nix-build")) == 1
+
+
+@pytest.mark.usefixtures("fast")
+def test_an_entry_that_does_not_fit_is_not_tried_for_ever():
+    programs = Programs(build=(1, "", SWALLOWED), guest=(0, "nix-store 2\n", ""))
+    with pytest.raises(StateError, match="the entry in the machines file"):
+        verify(programs, boot=3600)
+    assert len(programs.argvs("nix-build")) == 4
+
+
+def test_an_output_that_proves_nothing_is_deleted(monkeypatch):
+    def nonsense(_path):
+        raise StateError("holds no Linux kernel")
+
+    monkeypatch.setattr(_verify, "parse_output", nonsense)
+    programs = Programs()
+    failure(programs)
+    assert programs.argvs("nix-store") == [["/nix/bin/nix-store", "--delete", OUT, DRV]]
 
 
 @pytest.mark.parametrize("build", [(1, "", SWALLOWED), CommandError("no end", timeout=60)])

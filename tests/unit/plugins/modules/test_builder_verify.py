@@ -31,7 +31,8 @@ def call(capsys: pytest.CaptureFixture[str], **params: t.Any) -> tuple[int, dict
 def fixture_asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Target, list[str], float]]:
     asked: list[tuple[Target, list[str], float]] = []
 
-    def verify(target: Target, systems: list[str], timeout: float) -> Verified:
+    def verify(target: Target, systems: list[str], timeout: float, boot_timeout: float) -> Verified:
+        assert boot_timeout == 120
         asked.append((target, systems, timeout))
         return Verified([PROOF], "id", ["something stays"])
 
