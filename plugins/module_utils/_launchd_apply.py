@@ -86,6 +86,7 @@ class Job:
 
 def apply(job: Job, plan: Plan) -> None:
     """Take the steps of `plan`. On failure the old property list and job are put back before the error is raised."""
+    _refuse_stranger(job)
     log = Log(job.request.definition or job.facts.current, job.request.domain.uid)
     if plan.write is not None:
         prepare_directory(job.request.domain, job.request.path)
@@ -105,6 +106,14 @@ def apply(job: Job, plan: Plan) -> None:
             _override(job, plan.override)
     except LinuxBuilderError as exc:
         raise _failure(job, plan, log, exc) from exc
+
+
+def _refuse_stranger(job: Job) -> None:
+    # launchctl would answer 5 to somebody without the right, as it does to four other troubles.
+    if os.geteuid() not in (0, job.request.domain.uid):
+        raise StateError(
+            f"{job.target}: only root may change jobs of this domain. Run as root (become: true). Nothing was changed."
+        )
 
 
 def _override(job: Job, enabled: bool) -> None:

@@ -173,7 +173,11 @@ def test_a_definition_always_gives_the_same_bytes() -> None:
     assert encode({"b": 1, "a": True}) == encode({"a": True, "b": 1})
 
 
-@pytest.mark.parametrize("value", [None, 2**70, "\x00", "\ud800", {3: 4}, object()], ids=["none", "too-large", "nul", "surrogate", "number-key", "object"])
+@pytest.mark.parametrize(
+    "value",
+    [None, 2**70, "\x00", "\ud800", {3: 4}, object()],
+    ids=["none", "too-large", "nul", "surrogate", "number-key", "object"],
+)
 def test_what_no_property_list_can_hold_is_refused(value: t.Any) -> None:
     with pytest.raises(ConfigError, match="cannot be written"):
         encode({"x": value})

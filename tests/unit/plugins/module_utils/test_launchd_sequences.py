@@ -379,6 +379,15 @@ def test_bootstrap_reports_success_and_launchd_knows_nothing(bench: Bench) -> No
     assert "Login Items" in error.message
 
 
+def test_without_the_right_nothing_is_tried(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # bootstrap would answer 5 and `Try re-running the command as root for richer errors.`
+    monkeypatch.setattr(os, "geteuid", lambda: bench.domain.uid + 4242)
+    assert "become: true" in bench.fails(gone(), overrides(), definition=DAEMON).message
+    assert not bench.path.exists()
+    bench.has(DAEMON)
+    assert not bench.run(running(), overrides(), definition=DAEMON).changed
+
+
 # ---- bootout, row by row ----
 
 
