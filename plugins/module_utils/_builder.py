@@ -35,7 +35,7 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Report:
     if os.geteuid() != 0:
         raise StateError("builder_vm: needs root, because the profile and the keys are root's. Set become: true.")
     runner = Runner()
-    states = {"present": _present, "ready": _ready, "absent": _absent}
+    states = {"present": _present, "staged": _staged, "ready": _ready, "absent": _absent}
     return states[params["state"]](params, runner, check_mode)
 
 
@@ -66,6 +66,23 @@ def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Repo
         after=plan.after,
         header=spec.layout.working_directory,
         warnings=warnings,
+    )
+
+
+def _staged(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Report:
+    spec = _builder_apply.read_spec(params, runner)
+    staged = _builder_apply.Deployment(spec, runner).stage(check_mode)
+    return Report(
+        changed=staged.root,
+        result={
+            "store_path": staged.store_path,
+            "pinned": staged.before,
+            "pin_changes": staged.before is not None and staged.before != staged.after,
+            "previous": staged.previous,
+        },
+        before="",
+        after=f"root of {staged.store_path or 'what will be realised'}\n" if staged.root else "",
+        header=spec.layout.staged,
     )
 
 

@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _mac
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan, Removal
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan, Removal, Staged
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec, layout_from, spec_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
@@ -43,7 +43,7 @@ class Deployment:
     def __init__(self, spec: Spec, runner: Runner, nix: t.Callable[[Runner], Nix] = find_nix) -> None:
         self.spec = spec
         self.reference = source.parse_reference(spec.package)
-        self._session = NixSession(spec.layout, runner, nix)
+        self._session = NixSession(spec, runner, nix)
 
     def run(self, check_mode: bool) -> tuple[Plan, Current, Realised | None]:
         """Read, plan, and unless `check_mode` apply. The third is None where nothing was realised."""
@@ -70,7 +70,22 @@ class Deployment:
                 f"{self.spec.client_key}.pub: is missing, so the guest would let nobody in. "
                 "Make the key pair first (role credentials, or module ssh_host_key)."
             )
-        return source.realise(self._session.nix, locked, self.spec, self._session.environment)
+        recorded = current.record.get("overrides")
+        running = recorded if isinstance(recorded, dict) else self.spec.overrides
+        where = (str(running.get("host_address", self.spec.host_address)), int(running.get("port", self.spec.port)))
+        return source.realise(self._session.nix, locked, self.spec, self._session.environment, where)
+
+    def stage(self, check_mode: bool) -> Staged:
+        """Realise and root what `run` would switch to, and leave profile, files and VM alone."""
+        try:
+            current = planning.read_current(self.spec)
+            realised = self._realise(current, check_mode)
+            staged = planning.plan_stage(self.spec, current, realised)
+            if staged.root and not check_mode and staged.store_path is not None:
+                source.root(self._session.nix, self.spec.layout.staged, staged.store_path, self._session.environment)
+        finally:
+            self._session.close()
+        return staged
 
     def _apply(self, plan: Plan, realised: Realised) -> None:
         for path in plan.parents:
@@ -82,6 +97,8 @@ class Deployment:
         # The record comes last: without it the next run does everything again.
         for change in sorted(plan.files, key=lambda change: change.path == self.spec.layout.record):
             _files.write(change.path, change.content, planning.root_owned(change.mode), expected=change.before)
+        if os.path.islink(self.spec.layout.staged):
+            _files.remove(self.spec.layout.staged)  # the profile roots it now
 
 
 class NixSession:
@@ -90,8 +107,9 @@ class NixSession:
     Nix would otherwise leave caches in root's home directory, or in that of the user who became root.
     """
 
-    def __init__(self, layout: Layout, runner: Runner, find: t.Callable[[Runner], Nix]) -> None:
-        self._layout = layout
+    def __init__(self, spec: Spec, runner: Runner, find: t.Callable[[Runner], Nix]) -> None:
+        self._layout = spec.layout
+        self._ca_file = spec.ca_file
         self._runner = runner
         self._find = find
         self._nix: Nix | None = None
@@ -109,7 +127,10 @@ class NixSession:
         """What the Nix commands get beside the clean environment."""
         if self._home is None:
             self._home = self._make_home()
-        return {"HOME": self._home, "XDG_CACHE_HOME": os.path.join(self._home, "cache")}
+        environment = {"HOME": self._home, "XDG_CACHE_HOME": os.path.join(self._home, "cache")}
+        if os.path.exists(self._ca_file):
+            environment["NIX_SSL_CERT_FILE"] = self._ca_file
+        return environment
 
     def _make_home(self) -> str:
         inside = os.path.isdir(self._layout.working_directory)

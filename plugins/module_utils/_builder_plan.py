@@ -82,6 +82,20 @@ class Plan:
         return bool(self.switch or self.directories or self.files)
 
 
+@dataclasses.dataclass(frozen=True)
+class Staged:
+    """What state=staged finds. root: whether the store path still has to be rooted. before, after: the pinned host keys.
+
+    previous: V(stock), V(per_mac) or None, whose host key the recorded builder shows.
+    """
+
+    store_path: str | None
+    root: bool
+    before: str | None
+    after: str
+    previous: str | None
+
+
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +222,30 @@ def make_plan(spec: Spec, current: Current, realised: Realised | None) -> Plan:
     )
 
 
+def plan_stage(spec: Spec, current: Current, realised: Realised | None) -> Staged:
+    """What to root ahead of the switch, and whether the switch changes the pinned host key."""
+    layout = spec.layout
+    store_path = realised.store_path if realised else None
+    try:
+        rooted = os.readlink(layout.staged) == store_path
+    except OSError:
+        rooted = False
+    fields = (current.files[layout.known_hosts].content or b"").decode(errors="replace").split()
+    return Staged(
+        store_path=store_path,
+        root=not rooted and (store_path is None or current.generation.store_path != store_path or not current.generation.valid),
+        before=" ".join(fields[1:3]) or None,
+        after=spec.host_key,
+        previous=recorded_host_key(current.record),
+    )
+
+
+def recorded_host_key(record: t.Mapping[str, t.Any]) -> str | None:
+    """V(stock) or V(per_mac): whose host key the recorded builder shows; None without a builder."""
+    overrides = record.get("overrides")
+    return str(overrides.get("host_key", "stock")) if isinstance(overrides, dict) else None
+
+
 def root_owned(mode: int) -> _files.Ownership:
     """Owner and group 0, by the names that this host has for them (root:wheel on a Mac)."""
     return _files.Ownership(_files.describe(os.stat("/"))["owner"], _files.describe(os.stat("/"))["group"], mode)
@@ -292,7 +330,7 @@ def _wanted(mode: int) -> str:
 # --- removing ----------------------------------------------------------------------------------------------------
 
 # What can lie in the working directory because of us. Anything else there is somebody's, and stays.
-_OURS = ("builder.json", "run-builder", "known_hosts", "keys", "run", "tmp", "nix-home", DISK_NAME)
+_OURS = ("builder.json", "run-builder", "known_hosts", "keys", "run", "tmp", "nix-home", "next", "rotation", DISK_NAME)
 
 
 @dataclasses.dataclass(frozen=True)

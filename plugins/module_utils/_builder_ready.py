@@ -137,7 +137,7 @@ def _wrong_host_key(guest: Guest, answer: Answer) -> StateError:
         + (f"shows host key {offered.group(0)}, which is" if offered else "has a host key that is")
         + f" not the pinned host key {_pinned_fingerprint(guest)} of {guest.layout.known_hosts}. So it is another builder or "
         f"somebody else's program. Find it with `lsof -nP -iTCP:{guest.port} -sTCP:LISTEN`; if it is your builder "
-        "with a key of its own, give that key as public_host_key.",
+        "with a key of its own, give that key as public_host_key (or set linux_builder_host_key: per_mac).",
         ssh=answer.words,
     )
 

@@ -15,6 +15,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import HOST_KEY_MODULE, builder_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
@@ -117,11 +118,13 @@ def _string(text: str) -> str:
 def expression(locked: str, system: str, spec: Spec) -> str:
     """The Nix expression of the VM: the package with the host-side options forced, or as it is where it takes none.
 
-    Nothing in these options reaches the guest's own configuration, so that nothing Linux has to be built.
+    Without `spec.per_mac` nothing reaches the guest's own configuration, so that nothing Linux has to be built.
     """
     flake, _separator, attribute = locked.partition("#")
     names = " ".join(_string(name) for name in attribute.split("."))
     disk = "" if spec.disk_mib is None else f"diskSize = lib.mkForce {spec.disk_mib};"
+    guest = f"({HOST_KEY_MODULE})" if spec.per_mac else ""
+    other = 'throw "the package takes no override, so its guest cannot get a host key of its own"' if spec.per_mac else "package"
     return f"""
 let
   flake = builtins.getFlake {_string(flake)};
@@ -160,25 +163,40 @@ let
   }};
   overridden =
     if package ? override && package ? nixosConfig then
-      package.override (old: {{ modules = (old.modules or [ ]) ++ [ hostSide ]; }})
+      package.override (old: {{ modules = (old.modules or [ ]) ++ [ hostSide {guest} ]; }})
     else
-      package;
+      {other};
 in
 overridden.nixosConfig.system.build.vm or overridden
 """
 
 
-def realise(nix: Nix, locked: str, spec: Spec, env: t.Mapping[str, str]) -> Realised:
+def guest_system(system: str) -> str:
+    """The Linux system of a guest on a Mac of Nix system `system`."""
+    return system.partition("-")[0] + "-linux"
+
+
+def realise(nix: Nix, locked: str, spec: Spec, env: t.Mapping[str, str], where: tuple[str, int] = ("127.0.0.1", 31022)) -> Realised:
     """Build or substitute the VM and check where it listens. Nothing is switched yet.
 
+    where: (address, port) of the builder that runs now, which builds what of the guest is for this Mac.
     CommandError with Nix' words; ConfigError when the VM would not listen where it was asked to.
     """
     if parse_reference(locked).flake is None:
+        if spec.per_mac:
+            raise ConfigError(
+                f"package: {locked} is a store path and takes no override, so its guest cannot get a host key of its own. "
+                "Use darwin.linux-builder of a flake, or host_key: stock."
+            )
         _build(nix, [locked], locked, env)
         output = locked
     else:
         system = str(nix.effective()["system"])
-        output = _output(_build(nix, ["--expr", expression(locked, system, spec)], locked, env), locked)
+        options: list[str] = []
+        if spec.per_mac:
+            options, more = builder_options(spec.layout, spec.client_key, guest_system(system), *where)
+            env = {**env, **more}
+        output = _output(_build(nix, [*options, "--expr", expression(locked, system, spec)], locked, env), locked)
     program = find_program(output)
     check_forward(program, spec)
     return Realised(locked, program.store_path, program.name)
@@ -198,10 +216,16 @@ def _output(printed: str, locked: str) -> str:
         raise CommandError(f"package: nix build of {locked} printed no output path. Check the Nix version.") from exc
 
 
+_NO_BUILDER = (
+    "The guest would have to be built on Linux: use a revision whose builder is in the binary cache, and for "
+    "host_key: per_mac have the stock builder run first (the role builder does that)."
+)
 _HINTS = (
     ("NAR hash mismatch", "The source behind the recorded lock has changed: run once with update: true."),
-    ("is required to build", "The guest would have to be built on Linux: use a revision whose builder is in the binary cache."),
-    ("equired system", "The guest would have to be built on Linux: use a revision whose builder is in the binary cache."),
+    ("failed to start SSH connection", _NO_BUILDER),
+    ("is required to build", _NO_BUILDER),
+    ("equired system", _NO_BUILDER),
+    ("takes no override", "Use a package with override (darwin.linux-builder of a flake), or host_key: stock."),
     ("has no attribute", "Check what follows the # in package."),
     ("No space left", "Free disk space, for example with nix-collect-garbage."),
     ("unable to download", "Check network and proxy of this Mac."),
@@ -217,6 +241,13 @@ def _words(done: Completed) -> str:
     words = complaint(dataclasses.replace(done, stderr="\n".join(lines)))
     hint = next((hint for mark, hint in _HINTS if mark in words), "See the words of Nix.")
     return f"{words.rstrip('.')}. {hint}"
+
+
+def root(nix: Nix, link: str, store_path: str, env: t.Mapping[str, str]) -> None:
+    """Make the link `link` to `store_path` a root of the garbage collector."""
+    done = nix.run([*_FLAKES, "build", "--out-link", link, store_path], timeout=BUILD_TIMEOUT, env=env)
+    if done.rc != 0:
+        raise CommandError(f"{link}: cannot be set to {store_path}: {_words(done)}")
 
 
 def set_profile(nix: Nix, profile: str, store_path: str, env: t.Mapping[str, str]) -> None:

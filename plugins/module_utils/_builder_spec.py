@@ -21,6 +21,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 ALIAS = "linux-builder"  # HostKeyAlias of every ssh connection that runner and module make
 USER = "builder"  # the only account of the guest that takes our key
 PUBLIC_KEY_NAME = "builder_ed25519.pub"  # the name under which the guest's sshd looks for it
+HOST_KEY_NAME = "ssh_host_ed25519_key"  # beside it, where the guest has a host key of its own
 DISK_NAME = "nixos.qcow2"
 
 # What the guest's CA bundle is copied from, best first. Without one the guest trusts no https substituter.
@@ -69,6 +70,11 @@ class Layout:
         return self.path("keys")
 
     @property
+    def staged(self) -> str:
+        """Root of a VM that is built but not yet the profile's."""
+        return self.path("next")
+
+    @property
     def disk(self) -> str:
         """The guest's data disk."""
         return self.path(DISK_NAME)
@@ -114,6 +120,7 @@ class Spec:
     disk_mib: int | None
     client_key: str
     host_key: str  # `type base64`, without comment
+    per_mac: bool  # whether the guest takes its host key from the keys directory
     ca_file: str
     stop_timeout: int  # seconds
 
@@ -125,7 +132,9 @@ class Spec:
     @property
     def overrides(self) -> dict[str, t.Any]:
         """What is built into the VM's start script, so that a change of it needs a new store path."""
-        return {"host_address": self.host_address, "port": self.port, "disk_mib": self.disk_mib}
+        overrides = {"host_address": self.host_address, "port": self.port, "disk_mib": self.disk_mib}
+        # Left out where it is the stock image's, as it was before there was a choice.
+        return {**overrides, "host_key": "per_mac"} if self.per_mac else overrides
 
     @property
     def host_options(self) -> dict[str, t.Any]:
@@ -173,7 +182,8 @@ def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memo
     _check_path("client_key", params["client_key"])
     if params.get("ca_file"):
         _check_path("ca_file", params["ca_file"])
-    address = _address(params["host_address"], bool(params["accept_any_address"]))
+    per_mac = params.get("host_key") == "per_mac"
+    address = _address(params["host_address"], per_mac)
     return Spec(
         layout=layout,
         package=_package(params["package"]),
@@ -186,6 +196,7 @@ def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memo
         disk_mib=None if not params["disk_mib"] else _within("disk_mib", params["disk_mib"], 1024, 64 * 1024 * 1024),
         client_key=os.path.normpath(params["client_key"]),
         host_key=parse_host_key(params["public_host_key"]),
+        per_mac=per_mac,
         ca_file=params.get("ca_file") or next((path for path in CA_FILES if os.path.exists(path)), CA_FILES[0]),
         stop_timeout=_within("stop_timeout", params["stop_timeout"], 1, 3600),
     )
@@ -246,15 +257,15 @@ def _package(value: str | None) -> str:
     return text
 
 
-def _address(value: str, accept_any: bool) -> str:
+def _address(value: str, per_mac: bool) -> str:
     try:
         address = ipaddress.IPv4Address(value)
     except ValueError as exc:
         raise ConfigError(f"host_address: {value!r} is no IPv4 address (QEMU forwards no other). Use 127.0.0.1.") from exc
-    if not address.is_loopback and not accept_any:
+    if not address.is_loopback and not per_mac:
         raise ConfigError(
-            f"host_address: {value} can be reached from other machines, and the stock image's private host key is public. "
-            "Use 127.0.0.1, or set accept_any_address: true if you know who can connect."
+            f"host_address: {value} can be reached from other machines, and the stock image's private host key is public, "
+            "so whoever reaches the port could pass for the builder. Use 127.0.0.1, or host_key: per_mac."
         )
     return str(address)
 

@@ -13,7 +13,9 @@ property list of another collection's builder is found.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import json
 import os
 import stat
 import typing as t
@@ -129,6 +131,9 @@ def _builder(question: Question, host: Host, job: Service | None, error: str) ->
         "generation": generation,
         "working_directory": {"path": question.working_directory, "kind": _kind(directory)},
         "disk_used_mib": _allocated_mib(os.path.join(directory, "nixos.qcow2")),
+        "host_key": _host_key(directory),
+        "public_host_key": _public_host_key(directory),
+        "rotation": _text(os.path.join(directory, "rotation"), 200).strip() or None,
         "registered": _registered(host.path(question.machines), question.uri),
     }
     if error:
@@ -164,6 +169,31 @@ def _allocated_mib(path: str) -> int:
         return os.stat(path).st_blocks * 512 // _MIB
     except OSError:
         return 0
+
+
+def _host_key(directory: str) -> str | None:
+    """Whose host key the builder in `directory` was made with: stock, per_mac, or None where there is none."""
+    try:
+        record = json.loads(_text(os.path.join(directory, "builder.json"), 1024 * 1024))
+    except ValueError:
+        return None
+    overrides = record.get("overrides") if isinstance(record, dict) else None
+    return str(overrides.get("host_key", "stock")) if isinstance(overrides, dict) else None
+
+
+def _public_host_key(directory: str) -> str | None:
+    """The Mac's own host key of the guest, as field 8 of a machines entry wants it."""
+    line = _text(os.path.join(directory, "keys", "ssh_host_ed25519_key.pub"), 65536)
+    return base64.b64encode(line.encode()).decode() if line.strip() else None
+
+
+def _text(path: str, limit: int) -> str:
+    """Up to `limit` characters of a file, '' when it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read(limit)
+    except OSError:
+        return ""
 
 
 def _registered(path: str, uri: str) -> bool:

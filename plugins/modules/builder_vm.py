@@ -36,10 +36,12 @@ options:
   state:
     description:
       - V(present) realises the package and writes the files. Neither the launchd job nor a running VM is touched.
+      - V(staged) realises the package too and roots it as C(next) in O(working_directory), but leaves the profile and all else
+        alone. It is for a change that has to happen while the VM is stopped, such as that of the host key.
       - V(ready) changes nothing. It waits until the builder that was made with V(present) answers.
       - V(absent) removes profile, generations, files and log. It is refused while the launchd job is loaded or the VM runs.
     type: str
-    choices: [present, ready, absent]
+    choices: [present, staged, ready, absent]
     default: present
   package:
     description:
@@ -49,7 +51,7 @@ options:
       - The attribute is looked up in C(packages), C(legacyPackages) and at the top of the flake; without one it is C(default).
       - A package that takes no override, such as the old C(darwin.builder) or a store path, is refused unless it listens at
         O(host_address) and O(port) by itself.
-      - Required with O(state=present).
+      - Required with O(state=present) and O(state=staged).
     type: str
   update:
     description: Resolve O(package) again, where the last run recorded what it resolved to.
@@ -75,7 +77,7 @@ options:
       - An existing disk keeps its size; the module warns about the difference.
     type: int
   host_address:
-    description: IPv4 address of the Mac at which the guest's ssh is reached. Other than loopback needs O(accept_any_address).
+    description: IPv4 address of the Mac at which the guest's ssh is reached. Other than loopback needs O(host_key=per_mac).
     type: str
     default: 127.0.0.1
   port:
@@ -83,7 +85,7 @@ options:
     type: int
     default: 31022
   accept_any_address:
-    description: Accept a builder that other machines can reach, although the stock image's private host key is public.
+    description: Accept a package that listens where other machines can reach it and that takes no override.
     type: bool
     default: false
   client_key:
@@ -97,6 +99,15 @@ options:
     type: str
     default: "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Ig\
       cm9vdEBuaXhvcwo="
+  host_key:
+    description:
+      - Whose host key the guest shows. V(stock) is the published one of the image.
+      - With V(per_mac) the guest takes C(ssh_host_ed25519_key) from the directory C(keys) in O(working_directory) at each boot,
+        so that the image is the same on every Mac and the key is not. Give its public half as O(public_host_key).
+      - The guest with V(per_mac) is built for Linux, by the builder that runs at that time.
+    type: str
+    choices: [stock, per_mac]
+    default: stock
   label:
     description: Label of the launchd job.
     type: str
@@ -106,7 +117,7 @@ options:
     type: path
     default: /var/log/linux-builder.log
   ca_file:
-    description: CA bundle that the guest gets. Where omitted, that of the Nix installation, else that of macOS.
+    description: CA bundle for the guest and for realising the package. Where omitted, that of the Nix installation, else that of macOS.
     type: path
   stop_timeout:
     description: Seconds that the guest has to shut down before its VM is ended by signal.
@@ -161,7 +172,7 @@ EXAMPLES = r"""
 RETURN = r"""
 store_path:
   description: Store path of the VM; null in check mode where it was not realised before.
-  returned: O(state=present) or O(state=ready)
+  returned: O(state=present), O(state=staged) or O(state=ready)
   type: str
 generation:
   description: Number of the profile's generation; null without a profile.
@@ -205,6 +216,18 @@ seconds:
   description: Seconds that were waited.
   returned: O(state=ready), not in check mode
   type: float
+pinned:
+  description: The host key that is pinned now, C(type base64); null where there is none.
+  returned: O(state=staged)
+  type: str
+pin_changes:
+  description: Whether O(public_host_key) is another key than the pinned one, so that the VM has to be stopped before it changes.
+  returned: O(state=staged)
+  type: bool
+previous:
+  description: V(stock) or V(per_mac), as the builder was made that is there now; null where there is none.
+  returned: O(state=staged)
+  type: str
 removed:
   description: Paths that were, or in check mode would be, removed.
   returned: O(state=absent)
@@ -233,7 +256,7 @@ def main() -> t.NoReturn:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["present", "ready", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "staged", "ready", "absent"], "default": "present"},
             "package": {"type": "str"},
             "update": {"type": "bool", "default": False},
             "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
@@ -246,6 +269,7 @@ def main() -> t.NoReturn:
             "accept_any_address": {"type": "bool", "default": False},
             "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
             "public_host_key": {"type": "str", "default": STOCK_HOST_KEY, "no_log": False},
+            "host_key": {"type": "str", "choices": ["stock", "per_mac"], "default": "stock", "no_log": False},
             "label": {"type": "str", "default": "org.nixmac.linux-builder"},
             "log_path": {"type": "path", "default": "/var/log/linux-builder.log"},
             "ca_file": {"type": "path"},
@@ -253,7 +277,7 @@ def main() -> t.NoReturn:
             "timeout": {"type": "int", "default": 300},
             "keep_data": {"type": "bool", "default": False},
         },
-        required_if=[("state", "present", ["package"])],
+        required_if=[("state", "present", ["package"]), ("state", "staged", ["package"])],
         supports_check_mode=True,
     )
     run_module(module, execute)

@@ -17,12 +17,17 @@ let
     bool = { name = "boolean"; check = isBool; merge = one; };
     str = { name = "string"; check = isString; merge = one; };
     attrs = { name = "attribute set"; check = isAttrs; merge = _path: foldl' (a: b: a // b) { }; };
+    lines = { name = "strings concatenated with \"\\n\""; check = isString; merge = _path: concatStringsSep "\n"; };
     listOf = inner: {
       name = "list of ${inner.name}";
       check = v: isList v && all inner.check v;
       merge = _path: concatLists;
     };
+    # Any names, each with the same options; what is none of them throws as everywhere.
+    attrsOfSubmodule = members: { name = "attribute set of (submodule)"; check = isAttrs; inherit members; };
   };
+
+  show = concatStringsSep ".";
 
   one = path: values:
     if all (value: value == head values) values then head values
@@ -36,27 +41,38 @@ let
       (name:
         let
           path = prefix ++ [ name ];
-          shown = concatStringsSep "." path;
           here = value.${name};
-          option = options.${name} or (throw "The option `${shown}' does not exist. Definition values: ${builtins.substring 0 200 (toJSON here)}");
+          option = options.${name} or (throw "The option `${show path}' does not exist. Definition values: ${builtins.substring 0 200 (toJSON here)}");
         in
-        if isOption option then [ ({ path = shown; } // (if isOverride here then { inherit (here) priority; value = here.content; } else { priority = 100; value = here; })) ]
-        else if isOverride here then throw "The option `${shown}' is a set of options; give its members a value."
+        if isOption option && !(option.type ? members) then [ ({ inherit path; } // (if isOverride here then { inherit (here) priority; value = here.content; } else { priority = 100; value = here; })) ]
+        else if isOverride here || !(isAttrs here) then throw "The option `${show path}' is a set of options; give its members a value."
+        else if isOption option then concatMap (member: definitions { ${member} = option.type.members; } path { ${member} = here.${member}; }) (attrNames here)
         else definitions option path here)
       (attrNames value);
+
+  # Names that definitions give to the members of the option at `path`.
+  memberNames = path: all_definitions:
+    let depth = builtins.length path; in
+    attrNames (builtins.listToAttrs (concatMap
+      (d:
+        if builtins.length d.path > depth && builtins.genList (builtins.elemAt d.path) depth == path
+        then [ { name = builtins.elemAt d.path depth; value = null; } ] else [ ])
+      all_definitions));
 
   evaluate = options: prefix: all_definitions:
     mapAttrs
       (name: option:
         let
           path = prefix ++ [ name ];
-          shown = concatStringsSep "." path;
-          mine = filter (d: d.path == shown) all_definitions;
+          shown = show path;
+          mine = filter (d: d.path == path) all_definitions;
           best = foldl' (a: b: if b.priority < a then b.priority else a) 1500 mine;
           values = map (d: d.value) (filter (d: d.priority == best) mine);
           checked = map (v: if option.type.check v then v else throw "A definition for option `${shown}' is not of type `${option.type.name}'. Definition values: ${toJSON v}") values;
         in
-        if isOption option
+        if isOption option && option.type ? members
+        then evaluate (builtins.listToAttrs (map (member: { name = member; value = option.type.members; }) (memberNames path all_definitions))) path all_definitions
+        else if isOption option
         then (if mine == [ ] then option.default else option.type.merge shown checked)
         else evaluate option path all_definitions)
       options;

@@ -8,8 +8,36 @@ let
   inherit (lib) mkOption types;
   int = default: mkOption { inherit default; type = types.int; };
   str = default: mkOption { inherit default; type = types.str; };
+  bool = default: mkOption { inherit default; type = types.bool; };
+  names = mkOption { default = [ ]; type = types.listOf types.str; };
+  attrs = mkOption { default = { }; type = types.attrs; };
 in
 config: {
+  # What changes the guest itself; see guest.nix for how it reaches the lab's guest.
+  services.openssh.hostKeys = mkOption {
+    # The other key that NixOS makes by default (rsa) is left out; nothing here would use it.
+    default = [{ type = "ed25519"; path = "/etc/ssh/ssh_host_ed25519_key"; }];
+    type = types.listOf types.attrs;
+  };
+  environment.etc = mkOption {
+    default = { };
+    type = types.attrsOfSubmodule { enable = bool true; text = str ""; mode = str "symlink"; };
+  };
+  systemd.services = mkOption {
+    default = { };
+    type = types.attrsOfSubmodule {
+      enable = bool true;
+      description = str "";
+      after = names;
+      before = names;
+      requiredBy = names;
+      wantedBy = names;
+      requires = names;
+      script = mkOption { default = ""; type = types.lines; };
+      serviceConfig = attrs;
+      unitConfig = attrs;
+    };
+  };
   networking.hostName = str "nixos";
   system.name = str config.networking.hostName;
   virtualisation = {

@@ -22,6 +22,8 @@ let
   forward = rule: "hostfwd=${rule.proto or "tcp"}:${rule.host.address or ""}:${toString rule.host.port}-${rule.guest.address or ""}:${toString rule.guest.port}";
 in
 rec {
+  guest = import ./guest.nix { inherit lib config; };
+
   run = name: script: attributes: derivation ({
     inherit name system;
     builder = "/bin/sh";
@@ -45,7 +47,9 @@ rec {
     ln -s "$initrd" "$out/initrd"
     ln -s "$rootfs" "$out/rootfs.tar"
     printf '%s\n' "$parameters" > "$out/kernel-params"
+    test -z "$guest" || ln -s "$guest" "$out/guest-configuration"
   '' {
+    guest = if guest == null then "" else "${guest}";
     kernel = blob "vmlinux";
     initrd = blob "initrd";
     rootfs = blob "rootfs.tar";

@@ -44,6 +44,7 @@ wants=$root/etc/systemd/system
 install -d "$wants/multi-user.target.wants" "$wants/sockets.target.wants"
 ln -sfn /lib/systemd/system/multi-user.target "$wants/default.target"
 ln -sfn /lib/systemd/system/ssh.service "$wants/multi-user.target.wants/ssh.service"
+ln -sfn /lib/systemd/system/ssh.service "$wants/sshd.service" # the name that NixOS has for it
 ln -sfn ../nix-daemon.socket "$wants/sockets.target.wants/nix-daemon.socket"
 
 rm -rf "$root"/usr/share/doc "$root"/usr/share/man "$root"/usr/share/locale "$root"/usr/share/info "$root"/usr/share/zoneinfo \

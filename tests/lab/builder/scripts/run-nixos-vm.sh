@@ -35,6 +35,12 @@ else
     echo "NIX_SSL_CERT_FILE does not name a file: the guest will have no CA certificates."
 fi
 
+# The guest's first process finds its configuration here; nixpkgs has it in the store image.
+rm -f "$TMPDIR/xchg/guest-configuration"
+if [ -e '@toplevel@/guest-configuration' ]; then
+    cp '@toplevel@/guest-configuration' "$TMPDIR/xchg/guest-configuration"
+fi
+
 cd "$TMPDIR"
 exec qemu-system-x86_64 \
     -machine q35 -accel tcg,thread=multi,tb-size=256 -cpu max \
