@@ -43,7 +43,7 @@ class Deployment:
     def __init__(self, spec: Spec, runner: Runner, nix: t.Callable[[Runner], Nix] = find_nix) -> None:
         self.spec = spec
         self.reference = source.parse_reference(spec.package)
-        self._session = NixSession(spec.layout, runner, nix)
+        self._session = NixSession(spec, runner, nix)
 
     def run(self, check_mode: bool) -> tuple[Plan, Current, Realised | None]:
         """Read, plan, and unless `check_mode` apply. The third is None where nothing was realised."""
@@ -90,8 +90,9 @@ class NixSession:
     Nix would otherwise leave caches in root's home directory, or in that of the user who became root.
     """
 
-    def __init__(self, layout: Layout, runner: Runner, find: t.Callable[[Runner], Nix]) -> None:
-        self._layout = layout
+    def __init__(self, spec: Spec, runner: Runner, find: t.Callable[[Runner], Nix]) -> None:
+        self._layout = spec.layout
+        self._ca_file = spec.ca_file
         self._runner = runner
         self._find = find
         self._nix: Nix | None = None
@@ -109,7 +110,10 @@ class NixSession:
         """What the Nix commands get beside the clean environment."""
         if self._home is None:
             self._home = self._make_home()
-        return {"HOME": self._home, "XDG_CACHE_HOME": os.path.join(self._home, "cache")}
+        environment = {"HOME": self._home, "XDG_CACHE_HOME": os.path.join(self._home, "cache")}
+        if os.path.exists(self._ca_file):
+            environment["NIX_SSL_CERT_FILE"] = self._ca_file
+        return environment
 
     def _make_home(self) -> str:
         inside = os.path.isdir(self._layout.working_directory)

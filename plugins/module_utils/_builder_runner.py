@@ -97,16 +97,26 @@ running_as() {
     return 1
 }
 
+# Wait a second and add to `spent` what it really took, which is more on a busy Mac; but never more than 5, or
+# a Mac that slept meanwhile would cut its guest short.
+tick() {
+    sleep 1
+    now=$(date +%s)
+    step=$((now - last))
+    [ "$step" -ge 1 ] || step=1
+    [ "$step" -le 5 ] || step=5
+    last=$now
+    spent=$((spent + step))
+}
+
 # Ask the guest of process $1 to power off; not longer than 15 s, nor than stop_timeout leaves.
 ask_guest() {
     # shellcheck disable=SC2016 # PATH is the guest's
     ssh_to_guest 'PATH=$PATH:/run/current-system/sw/bin:/usr/sbin:/sbin; exec shutdown now' </dev/null >/dev/null 2>&1 &
     ask=$!
-    waited=0
-    while [ "$waited" -lt 15 ] && [ "$spent" -lt "$stop_timeout" ] && running "$ask" && running "$1"; do
-        sleep 1
-        waited=$((waited + 1))
-        spent=$((spent + 1))
+    until=$((spent + 15))
+    while [ "$spent" -lt "$until" ] && [ "$spent" -lt "$stop_timeout" ] && running "$ask" && running "$1"; do
+        tick
     done
     kill -KILL "$ask" 2>/dev/null
     wait "$ask" 2>/dev/null
@@ -116,6 +126,7 @@ ask_guest() {
 stop_vm() {
     spent=0
     next=0
+    last=$(date +%s)
     while running "$1" && [ "$spent" -lt "$stop_timeout" ]; do
         # Asked again now and then: a guest that is still booting hears only a later question.
         if [ "$spent" -ge "$next" ]; then
@@ -123,8 +134,7 @@ stop_vm() {
             next=$((spent + 10))
         fi
         running "$1" || break
-        sleep 1
-        spent=$((spent + 1))
+        tick
     done
     if ! running "$1"; then
         say "the guest has powered off after $spent s"
@@ -132,10 +142,9 @@ stop_vm() {
     fi
     say "the guest has not powered off within $stop_timeout s; stopping the VM (process $1) by signal"
     kill -TERM "$1" 2>/dev/null
-    waited=0
-    while [ "$waited" -lt 5 ] && running "$1"; do
-        sleep 1
-        waited=$((waited + 1))
+    until=$((spent + 5))
+    while [ "$spent" -lt "$until" ] && running "$1"; do
+        tick
     done
     kill -KILL "$1" 2>/dev/null
 }
