@@ -117,7 +117,9 @@ options:
     type: path
     default: /var/log/linux-builder.log
   ca_file:
-    description: CA bundle for the guest and for realising the package. Where omitted, that of the Nix installation, else that of macOS.
+    description:
+      - CA bundle for the guest, and for realising the package.
+      - Where omitted, that of the Nix installation, else that of macOS.
     type: path
   stop_timeout:
     description: Seconds that the guest has to shut down before its VM is ended by signal.

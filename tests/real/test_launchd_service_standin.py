@@ -95,6 +95,9 @@ def mac(request: pytest.FixtureRequest) -> t.Iterator[Mac]:
     shutil.rmtree(root)
 
 
+one_era = pytest.mark.parametrize("mac", [15], indirect=True)  # where the era makes no difference and the test takes long
+
+
 @pytest.fixture(autouse=True)
 def no_fault_left(mac: Mac) -> t.Iterator[None]:
     yield
@@ -369,6 +372,7 @@ def test_a_missing_working_directory_is_named(mac: Mac, label: str) -> None:
     assert "/no/such/directory" in mac.fails(label, sleeper(WorkingDirectory="/no/such/directory")).message
 
 
+@one_era
 def test_a_job_that_never_gets_ready_is_not_kept(mac: Mac, label: str) -> None:
     mac.run(label, sleeper())
     before = time.monotonic()
@@ -378,6 +382,7 @@ def test_a_job_that_never_gets_ready_is_not_kept(mac: Mac, label: str) -> None:
     assert mac.on_disk(label) == dict(sleeper(), Label=label)
 
 
+@one_era
 def test_a_tcp_check_waits_for_the_listener(mac: Mac, label: str) -> None:
     port = free_port()
     program = f"import socket, time; time.sleep(1); s = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
@@ -403,6 +408,7 @@ def test_a_crashing_job_that_was_loaded_is_noticed_without_a_change_of_the_file(
     assert mac.on_disk(label) == dict(definition, Label=label)
 
 
+@one_era
 def test_nothing_is_touched_by_a_definition_that_is_refused(mac: Mac, label: str) -> None:
     pid = mac.run(label, sleeper()).service["pid"]
     with pytest.raises(ConfigError, match="ExitTimeOut"):
@@ -430,6 +436,7 @@ class Dying(Runner):
         return done
 
 
+@one_era
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_run_killed_at_any_call_is_completed_by_the_next(mac: Mac, label: str, after: bool) -> None:
     marker = mac.work("version")
@@ -488,6 +495,7 @@ def test_a_user_who_is_not_logged_in_gets_the_job_at_login(mac: Mac, tmp_path: P
 # ---- the module itself ----
 
 
+@one_era
 def test_the_module_answers_in_json_and_shows_no_secret(mac: Mac, label: str) -> None:
     """Through AnsibleModule, in a process of its own, with the core pointed at the stand-in."""
     code = (

@@ -54,7 +54,7 @@ rec {
     initrd = blob "initrd";
     rootfs = blob "rootfs.tar";
     # min-free and max-free belong to the guest's nix.conf; they are the options that change the guest itself.
-    parameters = "console=ttyS0 quiet panic=1 builder.min_free=${toString vm.darwin-builder.min-free} builder.max_free=${toString vm.darwin-builder.max-free}";
+    parameters = "console=ttyS0 quiet panic=1 mitigations=off tsc=reliable no_timer_check builder.min_free=${toString vm.darwin-builder.min-free} builder.max_free=${toString vm.darwin-builder.max-free}";
   };
 
   runVm = script "run-nixos-vm" {

@@ -202,6 +202,7 @@ def test_a_moved_branch_is_followed_only_with_update(spec: Spec, nix: FakeNix) -
     assert deploy(spec, nix, check_mode=True, update=True)[0].changed
     plan, realised = deploy(spec, nix, update=True)
     assert plan.switch
+    assert not os.path.exists(spec.layout.nix_home)
     assert realised is not None
     assert realised.locked == "path:/x?rev=2#a"
     assert planning.read_generation(spec.layout.profile).number == 2
@@ -274,6 +275,22 @@ def test_a_crash_before_the_record_is_repaired_by_the_next_run(spec: Spec, nix: 
     assert deploy(spec, nix)[0].changed
     assert not deploy(spec, nix)[0].changed
     assert planning.read_generation(spec.layout.profile).number == 1
+
+
+def test_the_record_is_written_after_everything_that_it_vouches_for(
+    spec: Spec, nix: FakeNix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    write = _files.write
+
+    def note(path: str, *rest: t.Any, **options: t.Any) -> None:
+        written.append(path)
+        write(path, *rest, **options)
+
+    monkeypatch.setattr(_files, "write", note)
+    deploy(spec, nix)
+    assert len(written) == 4
+    assert written[-1] == spec.layout.record
 
 
 def test_files_with_another_mode_or_content_are_put_right(spec: Spec, nix: FakeNix) -> None:

@@ -265,6 +265,17 @@ def test_sigterm_while_a_leftover_vm_is_stopped_ends_with_neither_running(stage:
     assert len(stage.lines("vm.started")) == 1
 
 
+def test_a_second_sigterm_does_not_disturb_the_shutdown(sh_stage: Stage) -> None:
+    (sh_stage.root / "refuse").touch()
+    process = sh_stage.started()
+    process.send_signal(signal.SIGTERM)
+    sh_stage.wait_for(lambda: len(sh_stage.lines("ssh.log")) >= 1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(25) == 0
+    assert sh_stage.log().count("asked to stop") == 1
+    assert sh_stage.clean()
+
+
 @pytest.mark.parametrize("content", ["", "x\n", "0\n", "1\n", "-1\n", "999999999\n"])
 def test_a_pid_file_that_names_no_vm_of_ours_harms_nobody(sh_stage: Stage, content: str) -> None:
     (sh_stage.directory / "run/vm.pid").write_text(content)
