@@ -48,7 +48,9 @@ HOST_KEY_MODULE = f"""\
 }}"""
 
 
-def builder_options(layout: Layout, client_key: str, system: str, host_address: str, port: int) -> tuple[list[str], dict[str, str]]:
+def builder_options(
+    layout: Layout, client_key: str, system: str, host_address: str, port: int
+) -> tuple[list[str], dict[str, str]]:
     """(options of `nix build`, environment) that let a root's build go through the running builder.
 
     Nothing has to be registered for it, and the host key must be the one that is pinned in `layout.known_hosts`.

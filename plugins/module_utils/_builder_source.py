@@ -176,7 +176,9 @@ def guest_system(system: str) -> str:
     return system.partition("-")[0] + "-linux"
 
 
-def realise(nix: Nix, locked: str, spec: Spec, env: t.Mapping[str, str], where: tuple[str, int] = ("127.0.0.1", 31022)) -> Realised:
+def realise(
+    nix: Nix, locked: str, spec: Spec, env: t.Mapping[str, str], where: tuple[str, int] = ("127.0.0.1", 31022)
+) -> Realised:
     """Build or substitute the VM and check where it listens. Nothing is switched yet.
 
     where: (address, port) of the builder that runs now, which builds what of the guest is for this Mac.

@@ -120,9 +120,9 @@ class Spec:
     disk_mib: int | None
     client_key: str
     host_key: str  # `type base64`, without comment
-    per_mac: bool  # whether the guest takes its host key from the keys directory
     ca_file: str
     stop_timeout: int  # seconds
+    per_mac: bool = False  # whether the guest takes its host key from the keys directory
 
     @property
     def connect_address(self) -> str:

@@ -18,11 +18,15 @@ Info = t.Mapping[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What shall be set up. minimum_macos: version; disk_mib: size of the VM's disk; reserve_mib: to stay free."""
+    """What shall be set up. minimum_macos: version; disk_mib: size of the VM's disk; reserve_mib: to stay free.
+
+    host_key: V(stock) or V(per_mac).
+    """
 
     minimum_macos: str = "13.0"
     disk_mib: int = 20480
     reserve_mib: int = 4096
+    host_key: str = "stock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Problem:
 def problems(info: Info, wanted: Wanted) -> list[Problem]:
     """All reasons, the most basic ones first; empty when the Mac can have the builder."""
     found: list[Problem] = []
-    for rule in (_rights, _macos, _architecture, _nix, _conf, _daemon, _directory, _disk, _other_builder, _port):
+    for rule in (_rights, _macos, _architecture, _nix, _conf, _daemon, _directory, _disk, _other_builder, _address, _port):
         found.extend(rule(info, wanted))
     return found
 
@@ -162,6 +166,16 @@ def _other_builder(info: Info, _wanted: Wanted) -> t.Iterator[Problem]:
                 f"The Linux builder {other['label']} of {other['owner']} is loaded. Turn it off there, "
                 f"or: sudo launchctl bootout system/{other['label']}; sudo launchctl disable system/{other['label']}",
             )
+
+
+def _address(info: Info, wanted: Wanted) -> t.Iterator[Problem]:
+    address = str(info["port"]["address"])
+    if wanted.host_key == "stock" and not address.startswith("127."):
+        yield Problem(
+            "address_needs_own_key",
+            f"linux_builder_host_address: {address} can be reached from other machines, and the stock host key is published, so "
+            "whoever answers there could pass for the builder. Use 127.0.0.1, or set linux_builder_host_key: per_mac.",
+        )
 
 
 def _port(info: Info, _wanted: Wanted) -> t.Iterator[Problem]:

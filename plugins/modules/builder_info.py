@@ -76,6 +76,11 @@ options:
         Older pins run on 12.4.
     type: str
     default: "13.0"
+  host_key:
+    description: Whose host key the wanted builder shows. With V(stock) it may be reached over loopback only.
+    type: str
+    choices: [stock, per_mac]
+    default: stock
 notes:
   - Run it as root. Without, not every listener on a port can be seen, and RV(problems) says so.
 """
@@ -146,6 +151,8 @@ info:
         - C(label), C(loaded), C(state), C(pid), C(runs) and C(last_exit_code) of the launchd job,
           C(store_path) and C(generation) of the profile, C(working_directory), C(disk_used_mib),
           C(package) as it was given, and whether the machines file has an entry for it (C(registered)).
+        - C(host_key) (V(stock), V(per_mac) or null) of the builder that is there, C(public_host_key) (base64) of a host key of
+          its own, and the C(rotation) of keys that was finished last.
       type: dict
     other_builders:
       description: Linux builders of other tools on this Mac, each with C(label), C(owner), C(loaded) and C(pid).
@@ -191,7 +198,7 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
     host = _info.Host()
     info = _info.read(question, host)
     info["builder"]["package"] = params["package"]
-    wanted = _preflight.Wanted(params["minimum_macos"], params["disk_mib"], params["reserve_mib"])
+    wanted = _preflight.Wanted(params["minimum_macos"], params["disk_mib"], params["reserve_mib"], params["host_key"])
     result = {
         "info": info,
         "defaults": _info.defaults(info),
@@ -216,6 +223,7 @@ def main() -> None:
             "disk_mib": {"type": "int", "default": 20480},
             "reserve_mib": {"type": "int", "default": 4096},
             "minimum_macos": {"type": "str", "default": "13.0"},
+            "host_key": {"type": "str", "choices": ["stock", "per_mac"], "default": "stock", "no_log": False},
         },
         supports_check_mode=True,
     )

@@ -414,3 +414,32 @@ def test_a_record_cannot_make_absent_remove_directories_elsewhere(spec: Spec, ni
     absent(spec, nix)
     assert (tmp_path / "empty").is_dir()
     assert not (tmp_path / "lib").exists()
+
+
+# --- a host key of its own -----------------------------------------------------------------------------------------
+
+
+def stage(spec: Spec, nix: FakeNix, check_mode: bool = False) -> planning.Staged:
+    return _builder_apply.Deployment(spec, nix, lambda runner: Nix(runner, "/nix")).stage(check_mode)
+
+
+def test_staging_says_whether_the_pinned_host_key_changes_and_switches_nothing(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    profile = os.readlink(spec.layout.profile)
+    own = dataclasses.replace(spec, per_mac=True, host_key="ssh-ed25519 BBBB")
+    staged = stage(own, nix, check_mode=True)
+    assert (staged.before, staged.after, staged.previous) == (STOCK, "ssh-ed25519 BBBB", "stock")
+    assert os.readlink(spec.layout.profile) == profile
+    assert not os.path.lexists(spec.layout.staged)
+
+
+def test_staging_the_vm_that_is_there_roots_nothing(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    staged = stage(spec, nix)
+    assert not staged.root
+    assert staged.before == staged.after
+
+
+def test_without_a_builder_there_is_no_pin_that_could_change(spec: Spec) -> None:
+    staged = planning.plan_stage(spec, planning.read_current(spec), Realised("l", "/nix/store/x", "p"))
+    assert (staged.before, staged.previous, staged.root) == (None, None, True)

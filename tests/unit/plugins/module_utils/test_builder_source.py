@@ -259,3 +259,37 @@ def test_of_an_evaluation_trace_only_the_error_is_shown() -> None:
     with pytest.raises(CommandError) as caught:
         source.realise(Nix(runner, "/nix"), "path:/x#a", SPEC, {})
     assert caught.value.message == "package: path:/x#a cannot be realised: error: attribute 'x' missing. See the words of Nix."
+
+
+def test_a_host_key_of_its_own_is_built_through_the_running_builder_with_its_pinned_key() -> None:
+    spec = with_(per_mac=True)
+    environments: list[t.Mapping[str, str]] = []
+
+    class Remembering(Scripted):
+        def run(self, argv: t.Sequence[str], **options: t.Any) -> Completed:
+            environments.append(options.get("env") or {})
+            return super().run(argv, **options)
+
+    settings = json.dumps({"system": {"value": "aarch64-darwin"}})
+    runner = Remembering(("show-config", 0, settings, ""), ("build", 1, "", "error: no"))
+    with pytest.raises(CommandError):
+        source.realise(Nix(runner, "/nix"), "path:/x#a", spec, {"HOME": "/h"}, ("127.0.0.1", 4711))
+    words = runner.calls[-1]
+    machine = words[words.index("builders") + 1].split()
+    assert machine[:3] == ["ssh-ng://builder@linux-builder", "aarch64-linux", "/k"]
+    options = environments[-1]["NIX_SSHOPTS"]
+    assert "UserKnownHostsFile=/var/lib/b/known_hosts" in options
+    assert "GlobalKnownHostsFile=/dev/null" in options
+    assert "HostName=127.0.0.1 -p 4711" in options
+    assert "linux-builder-host-key" in words[-1]
+
+
+def test_the_stock_expression_has_nothing_of_the_guest() -> None:
+    assert "hostKeys" not in source.expression("path:/x#a", "aarch64-darwin", SPEC)
+    assert "hostKeys" in source.expression("path:/x#a", "aarch64-darwin", with_(per_mac=True))
+
+
+def test_a_store_path_cannot_get_a_host_key_of_its_own() -> None:
+    path = f"/nix/store/{HASH}-create-builder"
+    with pytest.raises(ConfigError, match="takes no override"):
+        source.realise(Nix(Scripted(), "/nix"), path, with_(per_mac=True), {})

@@ -76,8 +76,8 @@ def test_only_what_is_built_into_the_vm_is_an_override() -> None:
         ("ca_file", "ca", "absolute"),
         ("host_address", "localhost", "IPv4"),
         ("host_address", "::1", "IPv4"),
-        ("host_address", "0.0.0.0", "accept_any_address"),
-        ("host_address", "192.168.1.2", "accept_any_address"),
+        ("host_address", "0.0.0.0", "host_key: per_mac"),
+        ("host_address", "192.168.1.2", "host_key: per_mac"),
         ("port", 0, "port"),
         ("port", 65536, "port"),
         ("cores", -1, "cores"),
@@ -94,10 +94,17 @@ def test_what_cannot_work_is_refused_with_the_option_named(option: str, value: t
     assert words in caught.value.message
 
 
-def test_any_address_is_taken_when_acknowledged_and_reached_over_loopback() -> None:
-    wanted = spec(host_address="0.0.0.0", accept_any_address=True)
+def test_any_address_needs_a_host_key_of_the_macs_own_and_is_reached_over_loopback() -> None:
+    with pytest.raises(ConfigError, match="per_mac"):
+        spec(host_address="0.0.0.0", accept_any_address=True)
+    wanted = spec(host_address="0.0.0.0", host_key="per_mac")
     assert wanted.connect_address == "127.0.0.1"
     assert spec(host_address="127.0.0.2").connect_address == "127.0.0.2"
+
+
+def test_only_a_host_key_of_the_macs_own_changes_what_is_built() -> None:
+    assert spec().overrides == spec(host_key="stock").overrides
+    assert spec(host_key="per_mac").overrides == {**spec().overrides, "host_key": "per_mac"}
 
 
 def test_a_host_key_is_read_as_line_and_as_base64_of_a_line() -> None:

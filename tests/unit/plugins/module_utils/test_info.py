@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import plistlib
@@ -155,6 +156,34 @@ def test_a_running_builder_of_ours_is_seen_with_its_generation(root):
     builder = info["builder"]
     assert (builder["loaded"], builder["state"], builder["pid"]) == (True, "running", 811)
     assert (builder["generation"], builder["store_path"], builder["registered"]) == (3, "/nix/store/abc-vm", True)
+
+
+def test_a_builder_with_a_host_key_of_its_own_is_seen(root):
+    put(root, "/var/lib/linux-builder/builder.json", json.dumps({"overrides": {"host_key": "per_mac"}}))
+    put(root, "/var/lib/linux-builder/keys/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAA linux-builder\n")
+    put(root, "/var/lib/linux-builder/rotation", "spring\n")
+    builder = read(root)["builder"]
+    assert builder["host_key"] == "per_mac"
+    assert base64.b64decode(builder["public_host_key"]) == b"ssh-ed25519 AAAA linux-builder\n"
+    assert builder["rotation"] == "spring"
+
+
+@pytest.mark.parametrize(
+    ("record", "host_key"), [('{"overrides": {"port": 22}}', "stock"), ("{", None), ("[]", None), (None, None)]
+)
+def test_whose_host_key_is_only_said_where_a_record_says_it(root, record, host_key):
+    if record is not None:
+        put(root, "/var/lib/linux-builder/builder.json", record)
+    builder = read(root)["builder"]
+    assert (builder["host_key"], builder["public_host_key"], builder["rotation"]) == (host_key, None, None)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.2"])
+def test_an_address_that_others_reach_needs_a_host_key_of_its_own(root, address):
+    info = read(root)
+    info["port"]["address"] = address
+    assert "address_needs_own_key" in codes(info)
+    assert "address_needs_own_key" not in codes(info, host_key="per_mac")
 
 
 def test_a_listener_deep_below_the_job_is_ours(root):
