@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import threading
 import typing as t
 
 import pytest
@@ -293,6 +294,24 @@ def test_the_record_is_written_after_everything_that_it_vouches_for(
     assert written[-1] == spec.layout.record
 
 
+@pytest.mark.parametrize("verb", ["metadata", "show-config", "--expr"])
+def test_a_first_run_that_fails_leaves_no_trace(spec: Spec, nix: FakeNix, tmp_path: pathlib.Path, verb: str) -> None:
+    before = set(tree(str(tmp_path)))
+    nix.fail_at = verb
+    with pytest.raises(LinuxBuilderError):
+        deploy(spec, nix)
+    assert set(tree(str(tmp_path))) == before
+
+
+def test_what_a_killed_first_run_left_is_taken_up_or_removed(spec: Spec, nix: FakeNix) -> None:
+    os.makedirs(spec.layout.nix_home + "/cache/nix")
+    deploy(spec, nix)
+    assert not os.path.exists(spec.layout.nix_home)
+    os.makedirs(spec.layout.nix_home + "/cache/nix")
+    absent(spec, nix)
+    assert not os.path.exists(spec.layout.working_directory)
+
+
 def test_files_with_another_mode_or_content_are_put_right(spec: Spec, nix: FakeNix) -> None:
     deploy(spec, nix)
     os.chmod(spec.layout.runner, 0o777)
@@ -340,6 +359,29 @@ def test_the_size_of_a_disk_is_read_from_the_qcow2_header_or_the_file(tmp_path: 
     disk.write_bytes(b"")
     os.truncate(disk, 5 * 1024 * 1024)
     assert planning.disk_size_mib(str(disk)) == 5
+
+
+def test_two_runs_at_once_wait_for_one_another_and_give_up_with_words(spec: Spec, nix: FakeNix) -> None:
+    order: list[str] = []
+
+    def other() -> None:
+        with _builder_apply.exclusive(spec.layout.profile):
+            order.append("other")
+
+    with _builder_apply.exclusive(spec.layout.profile):
+        with pytest.raises(StateError, match="another run"), _builder_apply.exclusive(spec.layout.profile, wait=0.3):
+            pass
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.5)
+        order.append("mine")
+    thread.join(10)
+    assert order == ["mine", "other"]
+
+
+def test_a_run_without_any_nix_directory_needs_no_lock() -> None:
+    with _builder_apply.exclusive("/nonexistent/profiles/lb", wait=0):
+        pass
 
 
 # --- absent ------------------------------------------------------------------------------------------------------
