@@ -169,7 +169,7 @@ def _judge(path: str, content: bytes | None, host: Host, refuse: bool, uri: str)
 
 def _apply(snapshot: _files.Snapshot, after: bytes | None) -> None:
     if after is not None:
-        _files.write(snapshot.path, after, _nixconf.new_ownership(snapshot), expected=snapshot)
+        _files.write(snapshot.path, after, _nixconf.new_ownership(snapshot), expected=snapshot, keep_acl=True)
     elif not snapshot.unchanged():
         raise FileError(
             f"{snapshot.path}: was changed by somebody else meanwhile; it was not removed. Run again.", path=snapshot.path

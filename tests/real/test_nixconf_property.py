@@ -130,7 +130,7 @@ def test_second_run_changes_nothing_and_the_block_goes_without_a_trace(
             assert (path / target).read_bytes() == files[target]
 
 
-@pytest.mark.parametrize(("number", "label"), enumerate(sorted(GOLDEN)))
+@pytest.mark.parametrize(("number", "label"), list(enumerate(sorted(GOLDEN))))
 def test_recorded_case_is_as_in_the_record_and_accepted_after_an_edit(number: int, label: str) -> None:
     files = {name: text.encode("latin-1") for name, text in GOLDEN[label]["files"].items()}
     target = "nix.custom.conf" if b"DETERMINATE" in files["nix.conf"] else "nix.conf"
