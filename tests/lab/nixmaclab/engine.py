@@ -39,7 +39,7 @@ def _podman_env() -> dict[str, str]:
     runtime = "runc" if shutil.which("runc") or shutil.which("runc", path="/usr/sbin:/usr/local/sbin") else "crun"
     settings = core.CACHE / "containers.conf"
     text = (
-        f"[containers]\ndefault_ulimits = {json.dumps(limits)}\nlog_driver = \"k8s-file\"\nlog_size_max = 10485760\n"
+        f'[containers]\ndefault_ulimits = {json.dumps(limits)}\nlog_driver = "k8s-file"\nlog_size_max = 10485760\n'
         f'[engine]\nruntime = "{runtime}"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
         # State of this storage alone: the machine's own podman and other checkouts have theirs elsewhere.
         f'tmp_dir = "{RUNROOT}/libpod"\nlock_type = "file"\n'

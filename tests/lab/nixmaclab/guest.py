@@ -122,7 +122,7 @@ def _make(scratch: pathlib.Path) -> None:
         _initrd(tree, scratch / "initrd")
         shutil.rmtree(tree)
     with core.step("guest: root file system"):
-        hook = f"--customize-hook={GUEST / 'customize.sh'} \"$1\" {GUEST} {host_key()}"
+        hook = f'--customize-hook={GUEST / "customize.sh"} "$1" {GUEST} {host_key()}'
         packages = core.read_list(GUEST / "packages.txt")
         options = ["--variant=essential", hook, *EXCLUDES]
         core.mmdebstrap(core.SUITE, scratch / "rootfs.tar", packages, logs / "guest-root.log", *options)

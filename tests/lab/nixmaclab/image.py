@@ -62,7 +62,7 @@ def _base() -> str:
     if not engine.image_exists(name):
         tar = core.CACHE / "base.tar"
         with core.step("image: base from Debian's packages"):
-            lean = [*guest.EXCLUDES, "--variant=minbase", "--aptopt=APT::Install-Recommends \"false\""]
+            lean = [*guest.EXCLUDES, "--variant=minbase", '--aptopt=APT::Install-Recommends "false"']
             core.mmdebstrap(core.SUITE, tar, core.read_list(packages), core.CACHE / "log/base.log", *lean)
         with core.step("image: importing the base"):
             engine.call("import", os.fspath(tar), name, log=core.CACHE / "log/import.log")
