@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import parse_settings
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_table import ask, elements
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_table import ask, elements, order_of
 from ansible_collections.nixmac.linux_builder.tests.real.nix_under_test import EXAMPLES, FIXED, nix_under_test
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils import nixconf_support as support
 
@@ -176,3 +176,7 @@ def test_setting_of_a_feature_that_is_off_is_refused() -> None:
         return
     with directory({"nix.conf": b""}) as path, pytest.raises(ConfigError, match="auto-allocate-uids"):
         run(path, "nix.conf", None, settings={"auto-allocate-uids": True})
+
+
+def test_measured_order_of_includes_is_that_of_the_version() -> None:
+    assert TABLE.order == order_of(NIX.version())
