@@ -102,7 +102,7 @@ def _password_hash() -> str:
     if not stored.exists():
         playbook = PASSWORD.with_name("hash.yml")
         copy = {
-            "content": "{{ lookup('ansible.builtin.file', password_file) | password_hash('sha512') }}",
+            "content": "{{ lookup('ansible.builtin.file', password_file) | password_hash('sha512', rounds=5000) }}",
             "dest": "{{ hash_file }}",
             "mode": "0600",
         }
