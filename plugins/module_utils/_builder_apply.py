@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
-import tempfile
+import time
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
@@ -23,6 +25,39 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._command impo
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, find_nix
+
+_LOCK_WAIT = 60.0  # seconds; a run that realises for the first time takes longer, and then it is better to say so
+_LOCK_POLL = 0.2  # seconds
+
+
+@contextlib.contextmanager
+def exclusive(profile: str, wait: float = _LOCK_WAIT) -> t.Iterator[None]:
+    """Hold what no two runs may do at once on one profile. StateError when another run does not end within `wait` s.
+
+    The lock is flock(2) on the profile's directory: it needs no file of its own, and ends with its process.
+    """
+    try:
+        descriptor = os.open(os.path.dirname(profile), os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # no such directory: nobody can have a profile in it
+        yield
+        return
+    try:
+        deadline = time.monotonic() + wait
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise StateError(f"{profile}: another run has been working on it for {wait:g} s. Run again when it has ended.")
+            time.sleep(_LOCK_POLL)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_spec(params: t.Mapping[str, t.Any], runner: Runner) -> Spec:
@@ -47,6 +82,12 @@ class Deployment:
 
     def run(self, check_mode: bool) -> tuple[Plan, Current, Realised | None]:
         """Read, plan, and unless `check_mode` apply. The third is None where nothing was realised."""
+        if check_mode:
+            return self._run(check_mode)
+        with exclusive(self.spec.layout.profile):
+            return self._run(check_mode)
+
+    def _run(self, check_mode: bool) -> tuple[Plan, Current, Realised | None]:
         try:
             current = planning.read_current(self.spec)
             realised = self._realise(current, check_mode)
@@ -114,6 +155,7 @@ class NixSession:
         self._find = find
         self._nix: Nix | None = None
         self._home: str | None = None
+        self._made: list[str] = []
 
     @property
     def nix(self) -> Nix:
@@ -133,19 +175,24 @@ class NixSession:
         return environment
 
     def _make_home(self) -> str:
-        inside = os.path.isdir(self._layout.working_directory)
+        # In the working directory, where the next run or state=absent finds what a killed run left.
         try:
-            if not inside:
-                return tempfile.mkdtemp(prefix="nixmac-", dir="/var/tmp")
+            for path in (*planning.missing_parents(self._layout.working_directory), self._layout.working_directory):
+                if not os.path.isdir(path):
+                    os.mkdir(path, 0o755)
+                    self._made.append(path)
             os.makedirs(self._layout.nix_home, mode=0o700, exist_ok=True)
         except OSError as exc:
             raise FileError(f"{exc.filename}: cannot be made: {exc.strerror}. Run as root (become: true).") from exc
         return self._layout.nix_home
 
     def close(self) -> None:
-        """Remove the HOME."""
+        """Remove the HOME, and the directories that were made for it if nothing else came into them."""
         if self._home is not None:
             shutil.rmtree(self._home, ignore_errors=True)
+        for path in reversed(self._made):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
 
 
 def _make_directory(path: str, mode: int) -> None:
@@ -161,10 +208,18 @@ def _make_directory(path: str, mode: int) -> None:
 def remove(params: t.Mapping[str, t.Any], runner: Runner, check_mode: bool) -> Removal:
     """state=absent. StateError while the job is loaded or its VM runs: their files must not vanish under them."""
     layout = layout_from(params)
-    removal = planning.plan_removal(layout, bool(params["keep_data"]))
-    if check_mode or not removal.changed:
+    keep_data = bool(params["keep_data"])
+    if check_mode:
+        return planning.plan_removal(layout, keep_data)
+    with exclusive(layout.profile):
+        removal = planning.plan_removal(layout, keep_data)
+        if removal.changed:
+            _refuse_while_running(layout, runner)
+            _remove(removal)
         return removal
-    _refuse_while_running(layout, runner)
+
+
+def _remove(removal: Removal) -> None:
     for path in removal.paths:
         _files.remove(path)
     for path in removal.trees:
@@ -177,7 +232,6 @@ def remove(params: t.Mapping[str, t.Any], runner: Runner, check_mode: bool) -> R
             os.rmdir(path)
         except OSError:
             break  # somebody else's file came into it meanwhile; it is theirs now
-    return removal
 
 
 def _refuse_while_running(layout: Layout, runner: Runner) -> None:

@@ -41,6 +41,7 @@ class Current:
 
     record: builder.json as a dict, {} when absent or unreadable. public_key: the client's, None when absent.
     store_path_there: whether the record's store path exists. disk_mib: size of the data disk, None if absent.
+    missing_parents: directories above the working directory that are not there, outermost first.
     """
 
     record: dict[str, t.Any]
@@ -50,6 +51,7 @@ class Current:
     public_key: bytes | None
     store_path_there: bool
     disk_mib: int | None
+    missing_parents: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +111,19 @@ def read_current(spec: Spec) -> Current:
         record=record,
         generation=read_generation(layout.profile),
         files={path: _files.read(path) for path in paths},
-        directories={path: _files.lstat(path) for path, _mode in layout.directories},
+        directories={path: _directory(path) for path, _mode in layout.directories},
         public_key=_files.read(spec.client_key + ".pub", limit=65536).content,
         store_path_there=isinstance(path, str) and os.path.exists(path),
         disk_mib=disk_size_mib(layout.disk),
+        missing_parents=missing_parents(layout.working_directory),
     )
+
+
+def _directory(path: str) -> os.stat_result | None:
+    status = _files.lstat(path)
+    if status is not None and not stat.S_ISDIR(status.st_mode):
+        raise FileError(f"{path}: is not a directory. Move it away, or name another working_directory.", path=path)
+    return status
 
 
 def read_record(layout: Layout) -> dict[str, t.Any]:
@@ -188,7 +198,7 @@ def make_plan(spec: Spec, current: Current, realised: Realised | None) -> Plan:
     layout = spec.layout
     store_path = realised.store_path if realised else None
     runner = _builder_runner.text(spec, realised.program if realised else DEFAULT_PROGRAM)
-    parents = _missing_parents(layout.working_directory)
+    parents = current.missing_parents
     wanted = {
         layout.known_hosts: (spec.known_hosts_line.encode(), 0o644),
         layout.runner: (runner.encode(), 0o755),
@@ -205,9 +215,7 @@ def make_plan(spec: Spec, current: Current, realised: Realised | None) -> Plan:
         if _file_differs(current.files[path], content, mode)
     )
     switch = realised is None or not current.generation.valid or current.generation.store_path != store_path
-    directories = tuple(
-        (path, mode) for path, mode in layout.directories if _directory_differs(path, current.directories[path], mode)
-    )
+    directories = tuple((path, mode) for path, mode in layout.directories if _directory_differs(current.directories[path], mode))
     before, after = _texts(current, store_path, switch, directories, files)
     return Plan(
         store_path=store_path,
@@ -267,7 +275,7 @@ def _record(spec: Spec, current: Current, realised: Realised | None, parents: tu
     return (json.dumps(record, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _missing_parents(path: str) -> tuple[str, ...]:
+def missing_parents(path: str) -> tuple[str, ...]:
     """Directories above `path` that do not exist yet, outermost first."""
     missing: list[str] = []
     parent = os.path.dirname(path)
@@ -283,12 +291,8 @@ def _file_differs(snapshot: _files.Snapshot, content: bytes, mode: int) -> bool:
     return root_owned(mode).differs(snapshot.status)
 
 
-def _directory_differs(path: str, status: os.stat_result | None, mode: int) -> bool:
-    if status is None:
-        return True
-    if not stat.S_ISDIR(status.st_mode):
-        raise FileError(f"{path}: is not a directory. Move it away, or name another working_directory.", path=path)
-    return root_owned(mode).differs(status)
+def _directory_differs(status: os.stat_result | None, mode: int) -> bool:
+    return status is None or root_owned(mode).differs(status)
 
 
 def _texts(

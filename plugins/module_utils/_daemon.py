@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
@@ -37,6 +38,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl im
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import EMPTY_CONF_DIR, Nix, find_nix
 
+_AGE = 3.0  # seconds: the margin of the decision, and a second each for the rounding of ps and of the boot time
 RESTART_TIMEOUT = 60.0  # seconds until a restarted daemon has to answer
 _POLL = 0.5  # seconds between two looks
 
@@ -137,6 +139,8 @@ class Daemon:
         if report.running and not self.options.force:
             report.deferred = True
             return
+        if self.options.forget:
+            _let_age(facts.files.values())
         self._restart(facts.pid)
         report.restarted = True
 
@@ -194,3 +198,14 @@ class Daemon:
             os.rmdir(os.path.dirname(self.options.record))
         except OSError:
             pass  # others keep something there, or it is gone
+
+
+def _let_age(changed: t.Iterable[float]) -> None:
+    """Wait until no file is so new that the daemon started after it looks older, _AGE seconds at most.
+
+    Without a record a later run has only these times to tell by, and would restart the daemon once more.
+    """
+    newest = max(changed, default=0.0)
+    deadline = time.monotonic() + _AGE
+    while time.time() < newest + _AGE and time.monotonic() < deadline:
+        time.sleep(_POLL)

@@ -19,6 +19,7 @@ import tempfile
 import time
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _acl
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError
 
 SIZE_LIMIT = 4 * 1024 * 1024  # bytes; no file that this collection edits comes near it
@@ -109,29 +110,47 @@ def read(path: str, limit: int = SIZE_LIMIT) -> Snapshot:
     return Snapshot(path, content, status)
 
 
-def write(path: str, content: bytes, ownership: Ownership, *, expected: Snapshot | None = None) -> None:
+def write(path: str, content: bytes, ownership: Ownership, *, expected: Snapshot | None = None, keep_acl: bool = False) -> None:
     """Replace `path` by `content`: temporary file beside it, owner and mode, fsync, rename, fsync of the directory.
 
     The old content survives a crash at any point. What `ownership` leaves open is taken from the old file
     (0600 and the caller where there is none). `expected`: refuse (FileError) if the file is no longer that one.
+    `keep_acl`: the new file gets the old one's ACL and extended attributes (not for files with secrets).
     """
     directory = os.path.dirname(path) or "."
     descriptor, temporary = _temporary(directory, os.path.basename(path), path)
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            _set_ownership(stream.fileno(), ownership, lstat(path))
+            old = lstat(path)
+            if keep_acl and old is not None and stat.S_ISREG(old.st_mode):
+                _acl.copy(path, stream.fileno())
+            # Behind the ACL: its mask is a part of the mode.
+            _set_ownership(stream.fileno(), ownership, old)
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         if expected is not None and not expected.unchanged():
             raise FileError(f"{path}: was changed by somebody else meanwhile; nothing was written. Run again.", path=path)
-        os.replace(temporary, path)
+        late = _replace(temporary, path, expected)
     except OSError as exc:
         raise FileError(f"{path}: cannot be written: {exc.strerror}. The old file is untouched.", path=path) from exc
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
     sync_directory(directory)
+    if late is not None:
+        write(path, late, Ownership(), keep_acl=keep_acl)
+        raise FileError(f"{path}: was changed by somebody else in this moment; that version was put back. Run again.", path=path)
+
+
+def _replace(temporary: str, path: str, expected: Snapshot | None) -> bytes | None:
+    """rename(2); returns what somebody wrote into the old file between the last look at it and the rename."""
+    if expected is None or expected.status is None:
+        os.replace(temporary, path)
+        return None
+    with open(path, "rb") as old:
+        os.replace(temporary, path)
+        return old.read() if _identity(os.fstat(old.fileno())) != _identity(expected.status) else None
 
 
 def _temporary(directory: str, name: str, path: str) -> tuple[int, str]:

@@ -146,7 +146,7 @@ def unload(job: Job, service: Service | None) -> None:
     """Boot the job out and poll until launchd has forgotten the label; StateError when it does not in time."""
     limit = exit_timeout(job, service) + MARGIN
     done, tries = job.launchctl.bootout(job.target), 1
-    for _ in job.clock.polls(limit, first=0.05, longest=0.5):
+    for _poll in job.clock.polls(limit, first=0.05, longest=0.5):
         found = job.look()
         if found is None:
             return
@@ -167,7 +167,7 @@ def load(job: Job) -> None:
     """Bootstrap, with further tries while the refusal has no lasting cause; StateError names the cause."""
     path, enabled = job.request.path, False
     why = ""
-    for _ in job.clock.polls(BOOTSTRAP_WINDOW, first=0.5, longest=2.0):
+    for _poll in job.clock.polls(BOOTSTRAP_WINDOW, first=0.5, longest=2.0):
         done = job.launchctl.bootstrap(job.request.domain.target, path)
         if done.rc == 0:
             break
@@ -201,7 +201,7 @@ def _judge_refusal(job: Job, done: Completed, enabled: bool) -> str:
 
 
 def _wait_gone(job: Job, service: Service) -> None:
-    for _ in job.clock.polls(exit_timeout(job, service) + MARGIN, first=0.05, longest=0.5):
+    for _poll in job.clock.polls(exit_timeout(job, service) + MARGIN, first=0.05, longest=0.5):
         found = job.look()
         if found is None or not found.stopping:
             return
@@ -209,7 +209,7 @@ def _wait_gone(job: Job, service: Service) -> None:
 
 def kick(job: Job, *, kill: bool = False) -> None:
     """Start the process of a loaded job. 1 and 5 come up now and then for no reason, so they are tried again."""
-    for attempt, _ in enumerate(job.clock.polls(5.0, first=0.5), 1):
+    for attempt, _poll in enumerate(job.clock.polls(5.0, first=0.5), 1):
         done = job.launchctl.kickstart(job.target, kill=kill)
         if done.rc in (0, ALREADY):
             return
@@ -230,7 +230,7 @@ def watch(job: Job, plan: Plan) -> None:
     throttle = (definition or {}).get("ThrottleInterval") or THROTTLE
     limit = job.timeout if job.ready is not None else max(job.timeout, throttle + MARGIN)
     start, kicked = job.clock.now(), plan.kick
-    for _ in job.clock.polls(limit, first=0.1, longest=1.0):
+    for _poll in job.clock.polls(limit, first=0.1, longest=1.0):
         found = job.look()
         if found is None:
             raise Failed("it was loaded, and is not any more", None)

@@ -27,7 +27,7 @@ _TYPE_NAMES = {bool: "a boolean", int: "an integer", str: "a string", list: "a l
 
 def _is(kind: type, value: t.Any) -> bool:
     # bool is a subclass of int in Python and another type in a property list.
-    return type(value) is kind
+    return isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
 
 
 def _wrong(name: str, wanted: str, value: t.Any) -> str:

@@ -24,7 +24,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import N
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_edit import Site
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_parse import tokens_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_request import Request
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_stream import read_stream
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_stream import Files, read_stream
 
 MACHINES = "/etc/nix/machines"
 DEFAULT_OWNER = "nixmac.linux_builder"
@@ -64,18 +64,33 @@ class Host:
     @functools.cached_property
     def builders(self) -> str:
         """The effective value of `builders` as a new process reads it from nix.conf."""
+        return self._builders(_layout.reader)
+
+    def builders_without(self, owner: str) -> str:
+        """The same, as if no file had a block of this owner."""
+
+        def read(path: str) -> t.Any:
+            content = _layout.reader(path)
+            return _block.without(content, _block.find(path, content, owner)) if content else content
+
+        return self._builders(read)
+
+    def _builders(self, files: Files) -> str:
         root = os.path.join(self.conf_dir, "nix.conf")
         default = f"@{self.conf_dir}/machines"
 
         def read(order: str) -> str:
-            value = read_stream(root, _layout.reader, _table.Table({}, {}, order=order)).value("builders")
+            value = read_stream(root, files, _table.Table({}, {}, order=order)).value("builders")
             return default if value is None else " ".join(value)
 
         # Most often it does not matter when includes are read; only where it does, Nix has to tell.
         values = {read(order) for order in (_table.INLINE, _table.DEFERRED, _table.LOST)}
-        if len(values) == 1 or self.nix is None:
-            return read(_table.INLINE)
-        return read(_table.ask(self.nix).order)
+        return read(_table.INLINE if len(values) == 1 else self.order)
+
+    @functools.cached_property
+    def order(self) -> str:
+        """When the host's Nix reads includes."""
+        return _table.INLINE if self.nix is None else _table.ask(self.nix).order
 
     def reached(self, value: str, path: str) -> bool:
         """Whether `builders = value` leads to the machines file."""
@@ -135,12 +150,14 @@ def _run_file(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: 
     changed = after != snapshot.content
     if changed and not check_mode:
         _apply(snapshot, after)
+    outside = host.builders_without(params.get("owner") or DEFAULT_OWNER)
     result = {
         "path": path,
         "entry": line,
         "reached": host.reached(host.builders, path),
         "builders": host.builders,
-        "builders_reaching": host.reaching(host.builders, path),
+        "builders_needed": not host.reached(outside, path),
+        "builders_reaching": host.reaching(outside, path),
         "restart_required": False,
     }
     texts = [(content or b"").decode("utf-8", "replace") for content in (snapshot.content, after)]
@@ -169,7 +186,7 @@ def _judge(path: str, content: bytes | None, host: Host, refuse: bool, uri: str)
 
 def _apply(snapshot: _files.Snapshot, after: bytes | None) -> None:
     if after is not None:
-        _files.write(snapshot.path, after, _nixconf.new_ownership(snapshot), expected=snapshot)
+        _files.write(snapshot.path, after, _nixconf.new_ownership(snapshot), expected=snapshot, keep_acl=True)
     elif not snapshot.unchanged():
         raise FileError(
             f"{snapshot.path}: was changed by somebody else meanwhile; it was not removed. Run again.", path=snapshot.path
@@ -196,7 +213,7 @@ def _run_inline(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri
 
     options = {"path": params.get("path"), "owner": params.get("owner") or DEFAULT_OWNER, "validate": True}
     done = _nixconf.run(options, check_mode, host.nix, request_of)
-    done.result.update(entry=line, reached=True)
+    done.result.update(entry=line, reached=True, builders_needed=False)
     value = done.result.pop("effective").get("builders")
     done.result["builders"] = done.result["builders_reaching"] = host.builders if value is None else value
     return done

@@ -174,7 +174,7 @@ def _apply(snapshot: _files.Snapshot, edit: Plan, backup: bool, result: dict[str
     if backup and snapshot.content is not None:
         result["backup_file"] = _files.back_up(snapshot)
     if edit.after is not None:
-        _files.write(snapshot.path, edit.after, new_ownership(snapshot), expected=snapshot)
+        _files.write(snapshot.path, edit.after, new_ownership(snapshot), expected=snapshot, keep_acl=True)
     elif not snapshot.unchanged():
         raise FileError(
             f"{snapshot.path}: was changed by somebody else meanwhile; it was not removed. Run again.", path=snapshot.path

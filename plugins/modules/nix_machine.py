@@ -69,7 +69,9 @@ options:
     type: bool
     default: false
   owner:
-    description: With O(inline=true), the owner of the block; see M(nixmac.linux_builder.nix_conf).
+    description:
+      - With O(inline=true), the owner of the block; see M(nixmac.linux_builder.nix_conf).
+      - Otherwise, the owner whose block is left out of account for RV(builders_needed) and RV(builders_reaching).
     type: str
     default: nixmac.linux_builder
   state:
@@ -93,9 +95,8 @@ EXAMPLES = r"""
 - name: Make sure that Nix reads that file
   nixmac.linux_builder.nix_conf:
     owner: nixmac.linux_builder
-    settings:
-      builders: "{{ machine.builders_reaching }}"
-  when: not machine.reached
+    settings: "{{ {'builders': machine.builders_reaching} if machine.builders_needed else {} }}"
+    absent: "{{ [] if machine.builders_needed else ['builders'] }}"
 
 - name: No more builds there
   nixmac.linux_builder.nix_machine:
@@ -123,8 +124,14 @@ builders:
   returned: success
   type: str
   sample: "@/etc/nix/machines"
+builders_needed:
+  description:
+    - Whether O(owner) needs a C(builders) line of its own in C(nix.conf), because what stands outside of its block
+      does not lead to this file. Unlike RV(reached) it stays the same once that line is there.
+  returned: success
+  type: bool
 builders_reaching:
-  description: A value for C(builders) that keeps all its machines and leads to this file.
+  description: A value for such a line, that keeps all machines of the value outside of the block and leads to this file.
   returned: success
   type: str
   sample: ssh-ng://old x86_64-linux;@/etc/nix/machines

@@ -148,3 +148,7 @@ def main(argv: t.Sequence[str] | None = None) -> int:
     except core.LabError as problem:
         sys.stderr.write(f"lab: {problem}\n")
         return 1
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; nothing more may be written to it, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

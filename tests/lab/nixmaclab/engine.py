@@ -39,15 +39,18 @@ def _podman_env() -> dict[str, str]:
     runtime = "runc" if shutil.which("runc") or shutil.which("runc", path="/usr/sbin:/usr/local/sbin") else "crun"
     settings = core.CACHE / "containers.conf"
     text = (
-        f"[containers]\ndefault_ulimits = {json.dumps(limits)}\nlog_driver = \"k8s-file\"\nlog_size_max = 10485760\n"
+        f'[containers]\ndefault_ulimits = {json.dumps(limits)}\nlog_driver = "k8s-file"\nlog_size_max = 10485760\n'
         f'[engine]\nruntime = "{runtime}"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n'
+        # State of this storage alone: the machine's own podman and other checkouts have theirs elsewhere.
+        f'tmp_dir = "{RUNROOT}/libpod"\nlock_type = "file"\n'
         f'[network]\nnetwork_backend = "netavark"\nnetwork_config_dir = {json.dumps(str(NETWORKS))}\n'
     )
     storage = core.CACHE / "storage.conf"
     storage_text = f'[storage]\ndriver = "overlay"\ngraphroot = {json.dumps(str(STORAGE))}\nrunroot = "{RUNROOT}"\n'
-    for path, content in ((settings, text), (storage, storage_text)):
-        if not path.exists() or path.read_text(encoding="utf-8") != content:
-            path.write_text(content, encoding="utf-8")
+    # Where the state lies must not change under a storage in use: the settings are written once for each.
+    if not (STORAGE.exists() and settings.exists() and storage.exists()):
+        settings.write_text(text, encoding="utf-8")
+        storage.write_text(storage_text, encoding="utf-8")
     return {"CONTAINERS_CONF": os.fspath(settings), "CONTAINERS_STORAGE_CONF": os.fspath(storage)}
 
 
@@ -106,12 +109,16 @@ def state(container: str) -> str | None:
 
 
 def destroy_storage() -> None:
-    """Remove the lab's network and, for podman, the whole storage."""
-    call("network", "rm", NETWORK, check=False, capture=True)
+    """Remove the lab's network and, for podman, the whole storage.
+
+    Not by `podman system reset`, which also takes state that other storages of the machine share.
+    """
+    if shutil.which(core.ENGINE):
+        if core.ENGINE == "podman" and STORAGE.exists():
+            call("rm", "--all", "--force", check=False, capture=True)
+        call("network", "rm", NETWORK, check=False, capture=True)
     if core.ENGINE != "podman":
         return
-    if shutil.which("podman") and STORAGE.exists():
-        call("system", "reset", "--force", check=False, capture=True)
     for path in (os.fspath(STORAGE), RUNROOT):
         subprocess.run(["umount", "--quiet", os.path.join(path, "overlay")], check=False, stderr=subprocess.DEVNULL)
         shutil.rmtree(path, ignore_errors=True)

@@ -102,7 +102,7 @@ def _password_hash() -> str:
     if not stored.exists():
         playbook = PASSWORD.with_name("hash.yml")
         copy = {
-            "content": "{{ lookup('ansible.builtin.file', password_file) | password_hash('sha512') }}",
+            "content": "{{ lookup('ansible.builtin.file', password_file) | password_hash('sha512', rounds=5000) }}",
             "dest": "{{ hash_file }}",
             "mode": "0600",
         }
@@ -112,7 +112,7 @@ def _password_hash() -> str:
         playbook.write_text(json.dumps([{**play, "tasks": [{"ansible.builtin.copy": copy, "no_log": True}]}]), encoding="utf-8")
         config = playbook.with_name("ansible.cfg")
         config.write_text("[defaults]\n", encoding="utf-8")
-        argv = [core.VENV / "bin/ansible-playbook", "-i", "localhost,", playbook]
+        argv: list[str | os.PathLike[str]] = [core.VENV / "bin/ansible-playbook", "-i", "localhost,", playbook]
         env = {"ANSIBLE_CONFIG": os.fspath(config), "LC_ALL": "C.UTF-8"}
         core.run(argv, log=core.CACHE / "log/password.log", env=env)
         playbook.unlink()

@@ -55,7 +55,16 @@ def venv() -> int:
         if not (core.VENV / "bin/python").exists():
             shutil.rmtree(core.VENV, ignore_errors=True)
             core.run([sys.executable, "-m", "venv", core.VENV], log=core.CACHE / "log/venv.log")
-        pip = [core.VENV / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
+        pip: list[str | os.PathLike[str]] = [
+            core.VENV / "bin/python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+            requirements,
+        ]
         core.run(pip, log=core.CACHE / "log/pip-controller.log")
         stamp.write_text(key, encoding="utf-8")
     return 0

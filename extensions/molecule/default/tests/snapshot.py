@@ -19,7 +19,8 @@ TREES = ("/Library", "/System/Library/LaunchDaemons", "/Users", "/etc", "/nix/va
 
 # Path -> why it may differ.
 VOLATILE = {
-    "/nix/var/log/nix": "logs of all builds, the daemon's own, removed by its garbage collection",
+    "/etc/hosts": "a container's, written by the engine at each start",
+    "/nix/var/log": "logs of all builds, the Nix daemon's own",
     "/nix/var/nix/daemon-socket": "made anew by each start of the daemon",
     "/nix/var/nix/db": "the database of the store; store paths without a root are the garbage collector's",
     "/nix/var/nix/gc.lock": "made by Nix when it is first needed",
@@ -32,6 +33,7 @@ VOLATILE = {
     "/root/.cache/nix": "Nix's own caches of fetched and evaluated flakes",
     "/var/root/.cache/nix": "the same, in root's home on a Mac",
     "/var/db/com.apple.xpc.launchd": "launchd's overrides, which have no delete",
+    "/var/log/com.apple.xpc.launchd": "launchd's own log",
     "/var/run": "empty after a restart anyway; what listens and what runs is looked at below",
     "/var/tmp": "temporary",
     "/var/cache": "caches of the distribution",

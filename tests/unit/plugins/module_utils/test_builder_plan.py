@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import threading
 import typing as t
 
 import pytest
@@ -143,9 +144,9 @@ def test_a_first_run_realises_and_writes_everything(spec: Spec, nix: FakeNix, tm
 
 
 def test_a_second_run_changes_nothing_and_starts_no_nix(spec: Spec, nix: FakeNix, tmp_path: pathlib.Path) -> None:
-    first, _ = deploy(spec, nix)
+    first, _rest = deploy(spec, nix)
     before = tree(str(tmp_path))
-    second, _ = deploy(spec, nix)
+    second, _rest = deploy(spec, nix)
     assert not second.changed
     assert nix.verbs == []
     assert tree(str(tmp_path)) == before
@@ -164,7 +165,7 @@ def test_check_mode_on_a_fresh_mac_names_everything_and_touches_nothing(spec: Sp
     layout = spec.layout
     assert "store path: will be realised" in plan.after
     for path in (
-        *(path for path, _ in layout.directories),
+        *(path for path, _mode in layout.directories),
         layout.runner,
         layout.known_hosts,
         layout.record,
@@ -175,8 +176,8 @@ def test_check_mode_on_a_fresh_mac_names_everything_and_touches_nothing(spec: Sp
 
 
 def test_cores_and_memory_change_the_runner_but_build_nothing(spec: Spec, nix: FakeNix) -> None:
-    first, _ = deploy(spec, nix)
-    plan, _ = deploy(spec, nix, cores=7, memory_mib=9000)
+    first, _rest = deploy(spec, nix)
+    plan, _rest = deploy(spec, nix, cores=7, memory_mib=9000)
     assert plan.changed
     assert not plan.switch
     assert nix.verbs == []
@@ -206,7 +207,7 @@ def test_a_moved_branch_is_followed_only_with_update(spec: Spec, nix: FakeNix) -
     assert realised is not None
     assert realised.locked == "path:/x?rev=2#a"
     assert planning.read_generation(spec.layout.profile).number == 2
-    plan, _ = deploy(spec, nix, update=True)
+    plan, _rest = deploy(spec, nix, update=True)
     assert not plan.changed
     assert nix.verbs == ["metadata"]
 
@@ -221,7 +222,7 @@ def test_another_reference_is_resolved_again(spec: Spec, nix: FakeNix) -> None:
 def test_a_lost_profile_is_made_again_without_evaluation(spec: Spec, nix: FakeNix) -> None:
     deploy(spec, nix)
     os.unlink(spec.layout.profile)
-    plan, _ = deploy(spec, nix)
+    plan, _rest = deploy(spec, nix)
     assert plan.switch
     assert nix.verbs == ["--profile"]
 
@@ -293,12 +294,30 @@ def test_the_record_is_written_after_everything_that_it_vouches_for(
     assert written[-1] == spec.layout.record
 
 
+@pytest.mark.parametrize("verb", ["metadata", "show-config", "--expr"])
+def test_a_first_run_that_fails_leaves_no_trace(spec: Spec, nix: FakeNix, tmp_path: pathlib.Path, verb: str) -> None:
+    before = set(tree(str(tmp_path)))
+    nix.fail_at = verb
+    with pytest.raises(LinuxBuilderError):
+        deploy(spec, nix)
+    assert set(tree(str(tmp_path))) == before
+
+
+def test_what_a_killed_first_run_left_is_taken_up_or_removed(spec: Spec, nix: FakeNix) -> None:
+    os.makedirs(spec.layout.nix_home + "/cache/nix")
+    deploy(spec, nix)
+    assert not os.path.exists(spec.layout.nix_home)
+    os.makedirs(spec.layout.nix_home + "/cache/nix")
+    absent(spec, nix)
+    assert not os.path.exists(spec.layout.working_directory)
+
+
 def test_files_with_another_mode_or_content_are_put_right(spec: Spec, nix: FakeNix) -> None:
     deploy(spec, nix)
     os.chmod(spec.layout.runner, 0o777)
     pathlib.Path(spec.layout.known_hosts).write_text("linux-builder ssh-ed25519 other\n")
     os.chmod(spec.layout.keys, 0o777)
-    plan, _ = deploy(spec, nix)
+    plan, _rest = deploy(spec, nix)
     assert {change.path for change in plan.files} == {spec.layout.runner, spec.layout.known_hosts}
     assert plan.directories == ((spec.layout.keys, 0o755),)
     assert "linux-builder ssh-ed25519 other" in plan.before
@@ -306,9 +325,9 @@ def test_files_with_another_mode_or_content_are_put_right(spec: Spec, nix: FakeN
 
 
 def test_a_new_client_key_reaches_the_keys_directory(spec: Spec, nix: FakeNix) -> None:
-    first, _ = deploy(spec, nix)
+    first, _rest = deploy(spec, nix)
     pathlib.Path(spec.client_key + ".pub").write_text("ssh-ed25519 BBBB client\n")
-    plan, _ = deploy(spec, nix)
+    plan, _rest = deploy(spec, nix)
     assert pathlib.Path(spec.layout.keys, "builder_ed25519.pub").read_text() == "ssh-ed25519 BBBB client\n"
     assert plan.definition == first.definition  # the guest reads it live: no restart
 
@@ -340,6 +359,29 @@ def test_the_size_of_a_disk_is_read_from_the_qcow2_header_or_the_file(tmp_path: 
     disk.write_bytes(b"")
     os.truncate(disk, 5 * 1024 * 1024)
     assert planning.disk_size_mib(str(disk)) == 5
+
+
+def test_two_runs_at_once_wait_for_one_another_and_give_up_with_words(spec: Spec, nix: FakeNix) -> None:
+    order: list[str] = []
+
+    def other() -> None:
+        with _builder_apply.exclusive(spec.layout.profile):
+            order.append("other")
+
+    with _builder_apply.exclusive(spec.layout.profile):
+        with pytest.raises(StateError, match="another run"), _builder_apply.exclusive(spec.layout.profile, wait=0.3):
+            pass
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.5)
+        order.append("mine")
+    thread.join(10)
+    assert order == ["mine", "other"]
+
+
+def test_a_run_without_any_nix_directory_needs_no_lock() -> None:
+    with _builder_apply.exclusive("/nonexistent/profiles/lb", wait=0):
+        pass
 
 
 # --- absent ------------------------------------------------------------------------------------------------------

@@ -359,6 +359,7 @@ def fixture_mac(monkeypatch, tmp_path):
     monkeypatch.setattr(_daemon, "changed_at", lambda _path: mac.conf_changed)
     monkeypatch.setattr(_daemon, "_POLL", 0.01)
     monkeypatch.setattr(_daemon, "RESTART_TIMEOUT", 0.5)
+    monkeypatch.setattr(_daemon, "_AGE", 0.05)
     return mac
 
 
@@ -518,6 +519,25 @@ def test_forgetting_restarts_if_needed_and_leaves_no_file(mac, run, tmp_path):
     again = run(forget=True)
     assert (again.restarted, again.forgotten) == (False, False)
     assert not (tmp_path / "db").exists()
+
+
+def test_forgetting_restarts_only_when_the_files_are_older_than_the_margin(mac, run, monkeypatch):
+    """A second teardown has nothing but times to tell by: the daemon must be clearly younger than its files."""
+    run()
+    monkeypatch.setattr(_daemon, "_AGE", 0.4)
+    edit(mac, cores=2)
+    assert run(forget=True).restarted
+    assert 0.4 <= time.time() - mac.conf_changed < 5
+
+
+def test_forgetting_waits_for_no_time_in_the_future(mac, run, monkeypatch):
+    run()
+    monkeypatch.setattr(_daemon, "_AGE", 0.2)
+    edit(mac, cores=2)
+    mac.conf_changed = time.time() + 3600
+    started = time.monotonic()
+    assert run(forget=True).restarted
+    assert time.monotonic() - started < 5
 
 
 def test_forgetting_keeps_a_directory_that_holds_something_else(run, tmp_path):

@@ -321,6 +321,21 @@ def test_edit_by_somebody_else_meanwhile_is_not_lost(mac: Mac, monkeypatch: pyte
     assert sorted(item.name for item in mac.path.iterdir()) == ["nix.conf"]
 
 
+def test_edit_in_the_very_moment_of_the_rename_is_not_lost(mac: Mac, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = mac.write("nix.conf", b"cores = 1\n")
+    rename = os.replace
+
+    def meanwhile(source: str, path: str) -> None:
+        monkeypatch.setattr(os, "replace", rename)
+        target.write_bytes(b"cores = 1\nfallback = true\n")
+        rename(source, path)
+
+    monkeypatch.setattr(os, "replace", meanwhile)
+    with pytest.raises(FileError, match="put back"):
+        mac.run(settings={"cores": 3})
+    assert target.read_bytes() == b"cores = 1\nfallback = true\n"
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [(b"cores = 1\n\0\n", ":2: has a NUL byte"), (b"#" * (_nixconf_layout.SIZE_LIMIT + 1), "bytes, more than")],

@@ -282,6 +282,19 @@ def test_value_that_reaches_keeps_the_machines_and_has_no_blank_before_the_at_si
     assert mac.run().result["reached"]
 
 
+def test_line_of_our_own_stays_needed_once_it_is_there(mac: Mac) -> None:
+    mac.conf.write_text("builders = ssh://a i686-linux\n")
+    first = mac.run().result
+    assert (first["reached"], first["builders_needed"]) == (False, True)
+    options = {"path": str(mac.conf), "owner": "nixmac.linux_builder", "settings": {"builders": first["builders_reaching"]}}
+    assert _nixconf.run(options, False, mac.nix).changed
+    second = mac.run().result
+    assert (second["reached"], second["builders_needed"]) == (True, True)
+    assert second["builders_reaching"] == first["builders_reaching"]
+    mac.conf.write_text(mac.conf.read_text().replace("builders = ssh://a", "builders = @/etc/nix/other;ssh://b", 1))
+    assert mac.run().result["builders_reaching"].startswith("@/etc/nix/other;ssh://b i686-linux;@")
+
+
 def test_value_comes_from_an_include_too_and_costs_a_process_only_when_the_order_matters(mac: Mac) -> None:
     mac.conf.write_text("!include nix.custom.conf\n")
     (mac.path / "nix.custom.conf").write_text("builders = ssh://a\n")
