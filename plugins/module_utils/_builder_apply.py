@@ -118,6 +118,12 @@ class Deployment:
 
     def stage(self, check_mode: bool) -> Staged:
         """Realise and root what `run` would switch to, and leave profile, files and VM alone."""
+        if check_mode:
+            return self._stage(check_mode)
+        with exclusive(self.spec.layout.profile):
+            return self._stage(check_mode)
+
+    def _stage(self, check_mode: bool) -> Staged:
         try:
             current = planning.read_current(self.spec)
             realised = self._realise(current, check_mode)
