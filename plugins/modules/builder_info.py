@@ -76,6 +76,10 @@ options:
         Older pins run on 12.4.
     type: str
     default: "13.0"
+  client_key:
+    description: Private key of the client, to see whether it is exposed.
+    type: path
+    default: /etc/nix/builder_ed25519
   host_key:
     description: Whose host key the wanted builder shows. With V(stock) it may be reached over loopback only.
     type: str
@@ -171,6 +175,19 @@ problems:
   sample:
     - code: port_taken
       message: "Port 31022 on 127.0.0.1 is taken by ssh (pid 812, user root). Stop it (sudo kill 812), or ..."
+exposed_keys:
+  description:
+    - Private keys of the builder that others than root can read, in the Nix store or with a loose mode.
+    - Each has C(path), C(store_path) (null outside the store), C(mode), C(in_use) and a C(message). Key material is never shown.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - path: /nix/store/mhlf2w0f9vdcbsinlwhb8h5pmrzfnr4c-keys/builder_ed25519
+      store_path: /nix/store/mhlf2w0f9vdcbsinlwhb8h5pmrzfnr4c-keys
+      mode: "0444"
+      in_use: true
+      message: "/nix/store/mhlf2w0f9vdcbsinlwhb8h5pmrzfnr4c-keys/builder_ed25519: a private key of the builder ..."
 processes:
   description: How many processes the module started.
   returned: always
@@ -181,7 +198,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _info, _preflight
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _audit, _info, _preflight
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
 
 
@@ -203,6 +220,7 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
         "info": info,
         "defaults": _info.defaults(info),
         "problems": [problem.as_dict() for problem in _preflight.problems(info, wanted)],
+        "exposed_keys": [dict(key) for key in _audit.exposed_keys(params["client_key"], params["working_directory"])],
         "processes": host.runner.started,
     }
     return Outcome(changed=False, result=result, warnings=_preflight.warnings(info))
@@ -223,6 +241,7 @@ def main() -> None:
             "disk_mib": {"type": "int", "default": 20480},
             "reserve_mib": {"type": "int", "default": 4096},
             "minimum_macos": {"type": "str", "default": "13.0"},
+            "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
             "host_key": {"type": "str", "choices": ["stock", "per_mac"], "default": "stock", "no_log": False},
         },
         supports_check_mode=True,

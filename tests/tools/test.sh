@@ -52,6 +52,7 @@ if stage 'Lab: stand-in image and guest' lab_ready; then
     stage 'Units and real programs on Python 3.9 (stand-in)' tests/lab/lab pytest || status=1
     stage 'Molecule: converge, idempotence, verify, teardown' tests/tools/molecule.sh || status=1
     if [ "${1:-}" = --full ]; then
+        stage 'Molecule: host keys, rotation, impostor' tests/tools/molecule.sh test -s host_keys || status=1
         stage 'Demo: two stand-ins, two runs' make --no-print-directory demo || status=1
         stage 'Demo: everything removed' make --no-print-directory demo-down || status=1
     fi

@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(os.environ["LINUX_BUILDER_ROOT"])
 STATE = ROOT / ".cache" / "molecule"
 INVENTORY = ROOT / ".cache" / "lab" / "inventory.yml"
-NAME = "mac-test"
+NAME = os.environ.get("LINUX_BUILDER_TEST_MAC", "mac-test")
 
 LABEL = "org.nixmac.linux-builder"
 PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
