@@ -88,7 +88,7 @@ class Line:
             head = head.replace(encode(self.name), encode(name), 1)
         value = encode(" ".join(values))
         if not value:
-            gap, tail = b"", gap + tail
+            gap = b""
         elif not old:
             gap, tail = b" ", gap + tail
         return Line.of(head + gap + value + tail + rest)

@@ -92,6 +92,7 @@ def test_check_mode_refuses_what_nix_would_refuse(mac: Mac) -> None:
 def test_file_that_nix_rejects_is_not_installed_and_nix_is_quoted(mac: Mac) -> None:
     mac.write("nix.conf", b"cores = 2\n")
     message = refused(mac, settings={"fallback": "on"})
+    assert "rejects the new configuration, nothing was installed" in message
     assert "Boolean setting 'fallback' has invalid value 'on'" in message
     assert mac.read("nix.conf") == b"cores = 2\n"
 
