@@ -44,7 +44,13 @@ lab_ready() {
 status=0
 stage 'Lint' tests/tools/lint.sh || status=1
 stage 'Sanity (ansible-test)' ansible_test sanity --venv --color no || status=1
-stage 'Units (ansible-test, every Python here from 3.9 on)' ansible_test units --venv --color no || status=1
+# The newest Python here, and 3.9 in the stand-in below; --full takes all between as well.
+newest=$(basename -a "$CACHE"/pythons/python3.* | sed 's/^python//' | sort -V | tail -n 1)
+if [ "${1:-}" = --full ]; then
+    stage 'Units (ansible-test, every Python here from 3.9 on)' ansible_test units --venv --color no || status=1
+else
+    stage "Units (ansible-test, Python $newest)" ansible_test units --venv --python "$newest" --color no || status=1
+fi
 # Its launchd is held to recordings of real ones; the tests need no image.
 lab_tests() { [ ! -d tests/unit/lab ] || pytest -q tests/unit/lab; }
 stage 'Lab: its own tests' lab_tests || status=1
