@@ -136,6 +136,8 @@ options:
 notes:
   - Run it as root.
   - A run that finds everything as recorded starts no Nix process.
+  - A running builder gets another O(host_key) or O(public_host_key) in this order - V(staged), stop the launchd job, change the
+    machines entry, V(present), start the job. The role C(builder) does that.
   - The working directory must not have a comma in its path, because QEMU takes none.
 seealso:
   - module: nixmac.linux_builder.launchd_service
