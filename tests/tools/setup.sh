@@ -21,11 +21,22 @@ as_root() {
     fi
 }
 
+# quietly WORDS COMMAND...: says what goes on; what the command says itself is shown only if it fails.
+quietly() {
+    local words=$1 log=$CACHE/setup.log
+    shift
+    say "$words ..."
+    mkdir -p "$CACHE"
+    "$@" >"$log" 2>&1 || {
+        cat "$log" >&2
+        die "$words: failed"
+    }
+}
+
 # apt_install PACKAGE...: only on a machine that has apt; elsewhere says what is missing.
 apt_install() {
     command -v apt-get >/dev/null || die "Missing here: $*. Install it with your system's package manager, then run again."
-    as_root apt-get update -q
-    as_root apt-get install -q -y --no-install-recommends "$@"
+    quietly "Installing Debian packages: $*" as_root sh -c 'apt-get update -q && apt-get install -q -y --no-install-recommends "$@"' - "$@"
 }
 
 # ansible-core 2.19 runs on Python 3.11 to 3.13.
@@ -60,7 +71,7 @@ if [ "$(cat "$VENV/.made-from" 2>/dev/null)" != "$wanted" ]; then
         rm -rf "$VENV"
     fi
     [ -x "$VENV/bin/python" ] || "$python" -m venv "$VENV"
-    "$VENV/bin/python" -m pip install -q -r "$ROOT/tests/requirements.txt"
+    quietly "Installing Python packages into .cache/venv" "$VENV/bin/python" -m pip install -q -r "$ROOT/tests/requirements.txt"
     printf '%s\n' "$wanted" >"$VENV/.made-from"
     # The same for `lab venv`, which makes this environment too where only the lab is used.
     sha256sum <"$ROOT/tests/requirements.txt" | cut -d' ' -f1 | tr -d '\n' >"$VENV/.requirements"

@@ -59,6 +59,7 @@ if stage 'Lab: stand-in image and guest' lab_ready; then
     stage 'Molecule: converge, idempotence, verify, teardown' tests/tools/molecule.sh || status=1
     if [ "${1:-}" = --full ]; then
         stage 'Molecule: host keys, rotation, impostor' tests/tools/molecule.sh test -s host_keys || status=1
+        stage 'nix.conf and machines: Nix 2.8 and the newest' tests/tools/nix_versions.sh || status=1
         stage 'Demo: two stand-ins, two runs' make --no-print-directory demo || status=1
         stage 'Demo: everything removed' make --no-print-directory demo-down || status=1
     fi
