@@ -33,6 +33,7 @@ die() {
 }
 
 # stage TITLE COMMAND...: runs the command with its output in a log, prints one line, and the log if it failed.
+# A command that only waited for something in the background sets TOOK to the seconds which that took.
 # Adds to the globals STAGES_OK and STAGES_FAILED; returns the command's status.
 STAGES_OK=0
 STAGES_FAILED=0
@@ -42,14 +43,15 @@ stage() {
     mkdir -p "$LOGS"
     log=$LOGS/$(printf '%s' "$title" | tr -cs 'A-Za-z0-9.' '-').log
     started=$SECONDS
+    TOOK=''
     printf '%s%-52s%s' "$BOLD" "$title" "$PLAIN"
     status=0
     "$@" >"$log" 2>&1 </dev/null || status=$?
     if [ "$status" -eq 0 ]; then
-        printf '%sok%s     %5d s\n' "$GREEN" "$PLAIN" $((SECONDS - started))
+        printf '%sok%s     %5d s\n' "$GREEN" "$PLAIN" "${TOOK:-$((SECONDS - started))}"
         STAGES_OK=$((STAGES_OK + 1))
     else
-        printf '%sFAILED%s %5d s\n' "$RED" "$PLAIN" $((SECONDS - started))
+        printf '%sFAILED%s %5d s\n' "$RED" "$PLAIN" "${TOOK:-$((SECONDS - started))}"
         STAGES_FAILED=$((STAGES_FAILED + 1))
         sed 's/^/    /' "$log"
         say "${RED}$title failed (exit $status). Log: $log${PLAIN}"

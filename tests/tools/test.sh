@@ -16,7 +16,7 @@ rm -rf "$LOGS"
 finish() {
     local status=$?
     # A stage that is still at it in the background has no reader any more.
-    if [ -n "${lab_pid:-}" ] && kill -0 "$lab_pid" 2>/dev/null; then kill "$lab_pid" || true; fi
+    if [ -n "${background_pid:-}" ] && kill -0 "$background_pid" 2>/dev/null; then kill "$background_pid" || true; fi
     say "${BOLD}$SECONDS s in all.${PLAIN}"
     python3 tests/tools/summary.py "$LOGS" --stages-passed "$STAGES_OK" --stages-failed "$STAGES_FAILED" || status=1
     exit "$status"
@@ -30,14 +30,28 @@ ansible_test() {
 
 stage 'Tools and Python environment' tests/tools/setup.sh
 
-# The lab takes minutes when its cache is empty, mostly waiting for packages; meanwhile there is enough else to do.
+# The lab takes minutes when its cache is empty, mostly waiting for packages; the tests against real programs wait for
+# them. Both go on in the background, as there is enough else to do. Each leaves NAME.txt, and NAME.end: status, seconds.
+background() {
+    local name=$1 started=$SECONDS status=0
+    shift
+    "$@" >"$LOGS/$name.txt" 2>&1 </dev/null || status=$?
+    printf '%d %d\n' "$status" $((SECONDS - started)) >"$LOGS/$name.end.new"
+    mv "$LOGS/$name.end.new" "$LOGS/$name.end"
+    return "$status"
+}
+lab_build() { tests/lab/lab deps && tests/lab/lab build; }
 mkdir -p "$LOGS"
-(tests/lab/lab deps && tests/lab/lab build) >"$LOGS/lab-build.txt" 2>&1 </dev/null &
-lab_pid=$!
-lab_ready() {
-    local status=0
-    wait "$lab_pid" || status=$?
-    cat "$LOGS/lab-build.txt"
+{ background lab lab_build && background real tests/lab/lab pytest; } &
+background_pid=$!
+
+# result NAME: waits for that part, prints what it printed, returns its status.
+result() {
+    local status=1
+    # The end of the background without the file is a failure too.
+    while [ ! -e "$LOGS/$1.end" ] && kill -0 "$background_pid" 2>/dev/null; do sleep 1; done
+    [ ! -e "$LOGS/$1.end" ] || read -r status TOOK <"$LOGS/$1.end"
+    [ ! -e "$LOGS/$1.txt" ] || cat "$LOGS/$1.txt"
     return "$status"
 }
 
@@ -54,8 +68,8 @@ fi
 # Its launchd is held to recordings of real ones; the tests need no image.
 lab_tests() { [ ! -d tests/unit/lab ] || pytest -q tests/unit/lab; }
 stage 'Lab: its own tests' lab_tests || status=1
-if stage 'Lab: stand-in image and guest' lab_ready; then
-    stage 'Units and real programs on Python 3.9 (stand-in)' tests/lab/lab pytest || status=1
+if stage 'Lab: stand-in image and guest' result lab; then
+    stage 'Units and real programs on Python 3.9 (stand-in)' result real || status=1
     stage 'Molecule: converge, idempotence, verify, teardown' tests/tools/molecule.sh || status=1
     if [ "${1:-}" = --full ]; then
         stage 'Molecule: host keys, rotation, impostor' tests/tools/molecule.sh test -s host_keys || status=1
