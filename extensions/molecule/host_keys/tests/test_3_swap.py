@@ -43,7 +43,7 @@ def test_a_guest_that_cannot_start_is_replaced_by_the_one_before(mac: macs.Mac, 
 
 
 def test_interrupted_after_each_step_the_next_run_completes_it(mac: macs.Mac) -> None:
-    for task in ("builder : Stop the VM", "builder : Pin the host key", "builder : Start the VM"):
+    for task in ("builder : Stop the VM", "TASK [Pin the host key]", "builder : Start the VM"):
         keys.interrupt("site", task, *keys.OWN)
         if task != "builder : Stop the VM":
             # The VM is stopped; and from the pin on the published key is nothing to the daemon.
