@@ -68,7 +68,9 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None = None,
 def _run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, masker: Masker, request_of: RequestOf | None) -> Done:
     owner = check_owner(params["owner"]) if params.get("owner") else None
     asked = [str(name) for option in ("settings", "append") for name in (params.get(option) or {})]
-    layout = _layout.choose(params.get("path"), asked)
+    # Where settings are only removed there may be nothing to do, on a Mac of nix-darwin's above all.
+    writes = bool(asked) or request_of is not None
+    layout = _layout.choose(params.get("path"), asked, writes=writes)
     snapshot = _layout.read(layout.path)
     masker.learn(secrets_in(decode(snapshot.content or b"")))
     warnings: list[str] = []
@@ -79,6 +81,7 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, maske
     edit = plan(site, request, owner)
     restart = False
     if edit.changed:
+        _layout.refuse_nix_darwin(layout.path, layout.root, _layout.read(layout.root).content, asked)
         validating = nix if params.get("validate", True) else None
         restart = _accepted(validating, site, request, edit)
     result = _result(layout, request, edit, restart)

@@ -68,10 +68,13 @@ def nix_darwin_owns(path: str, content: bytes | None = None) -> bool:
     return linked or (content is not None and content.startswith(_DARWIN_HEADER))
 
 
-def choose(path: str | None, names: t.Sequence[str], conf_dir: str = CONF_DIR, determinate: str = DETERMINATE) -> Layout:
+def choose(
+    path: str | None, names: t.Sequence[str], conf_dir: str = CONF_DIR, determinate: str = DETERMINATE, *, writes: bool = True
+) -> Layout:
     """The file to edit. ConfigError when it is nix-darwin's or Determinate's own, naming what to use instead.
 
-    path: what the user asked for, None to choose. names: the settings at hand, for the message.
+    path: what the user asked for, None to choose. names: the settings at hand, for the message. writes: whether
+    an edit is certain; if not, nix-darwin's file is no error yet, see `refuse_nix_darwin`.
     """
     root = os.path.join(conf_dir, "nix.conf")
     if path is not None:
@@ -81,7 +84,8 @@ def choose(path: str | None, names: t.Sequence[str], conf_dir: str = CONF_DIR, d
     included = _includes(root, content)
     if path is None:
         path = os.path.join(conf_dir, _CUSTOM) if is_determinate or included else root
-    _not_nix_darwin(path, root, content, names)
+    if writes:
+        refuse_nix_darwin(path, root, content, names)
     if is_determinate:
         _not_determinate(path, root, names)
     manager = "determinate" if is_determinate else "installer" if included else "plain"
@@ -115,7 +119,8 @@ def _is_determinate(root: str, content: bytes | None, conf_dir: str, determinate
     return os.path.dirname(root) == conf_dir and os.path.exists(determinate)
 
 
-def _not_nix_darwin(path: str, root: str, content: bytes | None, names: t.Sequence[str]) -> None:
+def refuse_nix_darwin(path: str, root: str, content: bytes | None, names: t.Sequence[str]) -> None:
+    """ConfigError when `path`, or the nix.conf `root` with this content, is made by nix-darwin."""
     if path != root and nix_darwin_owns(path):
         option = "determinateNix.customSettings"
     elif nix_darwin_owns(root, content):

@@ -39,7 +39,7 @@ class Mac:
         monkeypatch.setattr(
             _nixconf_layout,
             "choose",
-            lambda given, names: choose(given, names, conf_dir=str(path), determinate=str(self.determinate)),
+            lambda given, names, **more: choose(given, names, conf_dir=str(path), determinate=str(self.determinate), **more),
         )
 
     def write(self, name: str, content: bytes) -> Path:
@@ -160,6 +160,14 @@ def test_nix_darwins_symlink_is_refused_with_its_option(mac: Mac) -> None:
     os.symlink("/etc/static/nix/nix.conf", mac.path / "nix.conf")
     message = refused(mac, settings={"cores": 3}, append={"trusted-users": ["ann"]})
     assert "nix.settings.cores, nix.settings.trusted-users" in message
+
+
+def test_removing_what_is_not_there_is_no_error_on_nix_darwin(mac: Mac) -> None:
+    text = b"# WARNING: this file is generated from the nix.* options in\n# your nix-darwin configuration.\ncores = 3\n"
+    mac.write("nix.conf", text)
+    assert not mac.run(owner=OWNER, absent=["builders", "trusted-users"]).changed
+    assert "nix.settings" in refused(mac, absent=["cores"])
+    assert (mac.path / "nix.conf").read_bytes() == text
 
 
 def test_nix_darwins_custom_file_is_refused_with_its_option(mac: Mac) -> None:

@@ -43,7 +43,7 @@ class Mac:
         monkeypatch.setattr(
             _nixconf_layout,
             "choose",
-            lambda given, names: choose(given, names, conf_dir=str(path), determinate=str(path / "none")),
+            lambda given, names, **more: choose(given, names, conf_dir=str(path), determinate=str(path / "none"), **more),
         )
 
     @property
