@@ -92,7 +92,7 @@ def _pytest(args: argparse.Namespace) -> int:
     with core.locked():
         macs.write_folder(macs.known()["mac-test"], folder)
     volumes += ["--volume", f"{folder}:/lab/mac:ro"]
-    paths = _words(args.paths) if args.paths else ["tests/unit", "tests/real"]
+    paths = _words(args.paths) if args.paths else ["tests/unit/plugins", "tests/real"]
     environ = {"PYTHONPATH": "/repo-collections:/opt/ansible", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/var/root"}
     flags = [word for name, value in environ.items() for word in ("--env", f"{name}={value}")]
     container = f"nixmac-pytest-{os.getpid()}"
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("command", nargs=argparse.REMAINDER)
     add("inventory", "write the inventory for Ansible and print its path", _inventory)
     add("status", "say what is built and what runs", _status)
-    command = add("pytest", "run tests under Python 3.9 in a throw-away stand-in (default: tests/unit tests/real)", _pytest)
+    command = add("pytest", "run tests under Python 3.9 in a throw-away stand-in (default: tests/unit/plugins tests/real)", _pytest)
     command.add_argument("paths", nargs=argparse.REMAINDER)
     return parser
 
