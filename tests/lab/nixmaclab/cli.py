@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("command", nargs=argparse.REMAINDER)
     add("inventory", "write the inventory for Ansible and print its path", _inventory)
     add("status", "say what is built and what runs", _status)
-    command = add("pytest", "run tests under Python 3.9 in a throw-away stand-in (default: tests/unit/plugins tests/real)", _pytest)
+    command = add("pytest", "run tests under Python 3.9 in a stand-in (default: tests/unit/plugins tests/real)", _pytest)
     command.add_argument("paths", nargs=argparse.REMAINDER)
     return parser
 
