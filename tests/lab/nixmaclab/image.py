@@ -93,12 +93,14 @@ def key() -> str:
 
 
 def _build(name: str) -> None:
-    context = _context(guest.build(), _python())
+    guest_files = guest.build()
+    context = _context(guest_files, _python())
     base = _base()
     with core.step("image: Mac stand-in"):
         layers = ["--layers"] if core.ENGINE == "podman" else []
         # The machine's own network: a pulled base still has packages to fetch.
-        extra = ["--network", "host", "--build-arg", f"BASE={base}", "--tag", name, "--tag", f"{core.IMAGE}:latest"]
+        arguments = ["--build-arg", f"BASE={base}", "--build-arg", f"GUEST={guest_files.name}"]
+        extra = ["--network", "host", *arguments, "--tag", name, "--tag", f"{core.IMAGE}:latest"]
         engine.call("build", *layers, *extra, os.fspath(context), log=core.CACHE / "log/image.log")
     shutil.rmtree(context)
     # Older builds go, unless a stand-in still runs from one.
