@@ -25,6 +25,8 @@ STORE = "/nix/store"
 BUILD_TIMEOUT = 3600.0  # seconds: the closure is about 3 GiB and comes from a binary cache
 _RESOLVE_TIMEOUT = 900.0  # seconds: nixpkgs' source has to be fetched and unpacked once
 
+# A Mac without a network is told within seconds; Nix' own five tries with growing pauses take more than a minute.
+_IMPATIENT = ("--option", "connect-timeout", "15", "--option", "download-attempts", "2")
 _FLAKES = ("--extra-experimental-features", "flakes")
 _ATTRIBUTE = re.compile(r"^[A-Za-z0-9_'+-]+(\.[A-Za-z0-9_'+-]+)*$")
 _STORE_PATH = re.compile(r"^/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+$")
@@ -95,7 +97,9 @@ def lock(nix: Nix, reference: Reference, env: t.Mapping[str, str]) -> str:
     if reference.flake is None:
         return reference.text
     done = nix.run(
-        [*_FLAKES, "flake", "metadata", "--json", "--no-write-lock-file", reference.flake], timeout=_RESOLVE_TIMEOUT, env=env
+        [*_FLAKES, *_IMPATIENT, "flake", "metadata", "--json", "--no-write-lock-file", reference.flake],
+        timeout=_RESOLVE_TIMEOUT,
+        env=env,
     )
     if done.rc != 0:
         raise CommandError(
