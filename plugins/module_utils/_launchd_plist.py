@@ -22,8 +22,7 @@ _UNREADABLE = (
     xml.parsers.expat.ExpatError,
     ValueError,
     TypeError,
-    KeyError,
-    IndexError,
+    LookupError,  # an encoding nobody knows, besides keys and indexes
     AttributeError,
     OverflowError,
     RecursionError,

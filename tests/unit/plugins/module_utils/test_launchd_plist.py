@@ -226,3 +226,8 @@ def test_a_file_that_is_no_plist_does_not_stop_a_definition(tmp_path: pathlib.Pa
     # The caller replaces it; only reading it as a job's definition fails.
     with pytest.raises(FileError, match="plutil"):
         decode(str(tmp_path), b"nonsense")
+
+
+def test_an_unknown_encoding_is_no_traceback() -> None:
+    with pytest.raises(FileError, match="is not a property list"):
+        decode("x", b'<?xml version="1.0" encoding="U-F-8"?><plist version="1.0"><dict/></plist>')
