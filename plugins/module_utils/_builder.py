@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import typing as t
 
@@ -16,21 +15,10 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 
-@dataclasses.dataclass
-class Report:
-    """What the module hands back; the fields are those of `_module.Outcome`, which this file must not import."""
-
-    changed: bool
-    result: dict[str, t.Any]
-    before: str | None = None
-    after: str | None = None
-    header: str = ""
-    warnings: list[str] = dataclasses.field(default_factory=list)
-
-
-def execute(params: dict[str, t.Any], check_mode: bool) -> Report:
+def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
     """Bring the builder to the state that was asked for. Raises the collection's errors."""
     if os.geteuid() != 0:
         raise StateError("builder_vm: needs root, because the profile and the keys are root's. Set become: true.")
@@ -39,7 +27,7 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Report:
     return states[params["state"]](params, runner, check_mode)
 
 
-def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Report:
+def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
     spec = _builder_apply.read_spec(params, runner)
     plan, current, realised = _builder_apply.Deployment(spec, runner).run(check_mode)
     generation = current.generation if check_mode else _builder_plan.read_generation(spec.layout.profile)
@@ -49,7 +37,7 @@ def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Repo
             f"{spec.layout.disk}: has {current.disk_mib} MiB, not the {spec.disk_mib} of disk_mib; an existing data disk is not "
             "resized. For the new size stop the builder, remove that file (with all that was built in it) and start again."
         )
-    return Report(
+    return Outcome(
         changed=plan.changed,
         result={
             "store_path": plan.store_path,
@@ -69,10 +57,10 @@ def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Repo
     )
 
 
-def _staged(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Report:
+def _staged(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
     spec = _builder_apply.read_spec(params, runner)
     staged = _builder_apply.Deployment(spec, runner).stage(check_mode)
-    return Report(
+    return Outcome(
         changed=staged.root,
         result={
             "store_path": staged.store_path,
@@ -86,7 +74,7 @@ def _staged(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Repor
     )
 
 
-def _ready(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Report:
+def _ready(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
     layout = layout_from(params)
     record = _builder_plan.read_record(layout)
     generation = _builder_plan.read_generation(layout.profile)
@@ -97,17 +85,17 @@ def _ready(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Report
         "ready": False,
     }
     if check_mode:
-        return Report(changed=False, result=result)
+        return Outcome(changed=False, result=result)
     if not record:
         raise StateError(
             f"{layout.record}: is missing, so there is no builder to wait for. Run builder_vm with state: present first."
         )
     guest = _builder_ready.Guest(layout, params["host_address"], params["port"], params["client_key"])
     ready = _builder_ready.wait_until_ready(guest, runner, params["timeout"])
-    return Report(changed=False, result=dict(result, ready=True, boot_id=ready.boot_id, seconds=ready.seconds))
+    return Outcome(changed=False, result=dict(result, ready=True, boot_id=ready.boot_id, seconds=ready.seconds))
 
 
-def _absent(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Report:
+def _absent(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
     removal = _builder_apply.remove(params, runner, check_mode)
     layout = layout_from(params)
     warnings = []
@@ -115,7 +103,7 @@ def _absent(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Repor
         warnings.append(
             f"{layout.working_directory}: stays, because it holds what is not the builder's: {', '.join(removal.foreign)}."
         )
-    return Report(
+    return Outcome(
         changed=removal.changed,
         result={"removed": sorted((*removal.paths, *removal.trees, *removal.empty_directories))},
         before=removal.before,

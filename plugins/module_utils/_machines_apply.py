@@ -25,6 +25,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_edit
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_parse import tokens_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_request import Request
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_stream import Files, read_stream
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 MACHINES = "/etc/nix/machines"
 DEFAULT_OWNER = "nixmac.linux_builder"
@@ -106,7 +107,7 @@ def _content(path: str) -> bytes | None:
     return _layout.read(path).content
 
 
-def run(params: t.Mapping[str, t.Any], check_mode: bool, host: Host | None = None) -> _nixconf.Done:
+def run(params: t.Mapping[str, t.Any], check_mode: bool, host: Host | None = None) -> Outcome:
     """Carry out one task of nix_machine. LinuxBuilderError names file and line, or the option."""
     host = host or Host()
     uri = check_uri(str(params["uri"]))
@@ -135,7 +136,7 @@ def _remarks(entry: Entry, host: Host) -> list[str]:
     return []
 
 
-def _run_file(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: str, entry: Entry | None) -> _nixconf.Done:
+def _run_file(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: str, entry: Entry | None) -> Outcome:
     path = params.get("path") or MACHINES
     if not os.path.isabs(path):
         raise ConfigError(f"path: {path!r} is not absolute.")
@@ -161,7 +162,7 @@ def _run_file(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: 
         "restart_required": False,
     }
     texts = [(content or b"").decode("utf-8", "replace") for content in (snapshot.content, after)]
-    return _nixconf.Done(changed, result, texts[0], texts[1], snapshot.path, warnings)
+    return Outcome(changed, result, texts[0], texts[1], snapshot.path, warnings)
 
 
 def _judge(path: str, content: bytes | None, host: Host, refuse: bool, uri: str) -> list[str]:
@@ -195,7 +196,7 @@ def _apply(snapshot: _files.Snapshot, after: bytes | None) -> None:
         _files.remove(snapshot.path)
 
 
-def _run_inline(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: str, entry: Entry | None) -> _nixconf.Done:
+def _run_inline(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: str, entry: Entry | None) -> Outcome:
     line = None if entry is None else entry.line
 
     def request_of(site: Site, owner: str | None) -> Request:

@@ -8,29 +8,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
-
-
-@dataclasses.dataclass
-class Outcome:
-    """What an area hands back to its module.
-
-    changed: whether something was, or in check mode would be, changed.
-    result: the module's return values.
-    before, after: texts for `--diff`, made from the plan and free of secrets; None for no diff.
-    """
-
-    changed: bool
-    result: dict[str, t.Any] = dataclasses.field(default_factory=dict)
-    before: str | None = None
-    after: str | None = None
-    header: str = ""
-    warnings: list[str] = dataclasses.field(default_factory=list)
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 
 def run_module(module: AnsibleModule, execute: t.Callable[[dict[str, t.Any], bool], Outcome]) -> t.NoReturn:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import grp
 import os
 import typing as t
@@ -35,24 +34,12 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_mask
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_parse import decode
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_request import Request, check_owner, parse_request
-
-
-@dataclasses.dataclass
-class Done:
-    """What an edit came to, in the shape of `_module.Outcome`."""
-
-    changed: bool
-    result: dict[str, t.Any]
-    before: str
-    after: str
-    header: str
-    warnings: list[str]
-
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 RequestOf = t.Callable[[Site, "str | None"], Request]
 
 
-def run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None = None, request_of: RequestOf | None = None) -> Done:
+def run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None = None, request_of: RequestOf | None = None) -> Outcome:
     """Carry out one task of nix_conf. Raises LinuxBuilderError, its message free of secrets.
 
     nix: the Nix to ask; None finds the host's. request_of: makes the request from the file's state (and the
@@ -65,7 +52,9 @@ def run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None = None,
         raise type(exc)(masker.clean(exc.message), **masker.clean_data(exc.details)) from None
 
 
-def _run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, masker: Masker, request_of: RequestOf | None) -> Done:
+def _run(
+    params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, masker: Masker, request_of: RequestOf | None
+) -> Outcome:
     owner = check_owner(params["owner"]) if params.get("owner") else None
     asked = [str(name) for option in ("settings", "append") for name in (params.get(option) or {})]
     # Where settings are only removed there may be nothing to do, on a Mac of nix-darwin's above all.
@@ -90,7 +79,9 @@ def _run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None, maske
     warnings += _remarks(layout, snapshot)
     fresh = secrets_in(decode(edit.after or b"")) - secrets_in(decode(edit.before or b""))
     before, after = masker.clean_file(edit.before), masker.clean_file(edit.after, fresh)
-    return Done(edit.changed, masker.clean_data(result), before, after, layout.target, [masker.clean(text) for text in warnings])
+    return Outcome(
+        edit.changed, masker.clean_data(result), before, after, layout.target, [masker.clean(text) for text in warnings]
+    )
 
 
 def _request_of(params: t.Mapping[str, t.Any]) -> RequestOf:

@@ -243,17 +243,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder import execute
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 
 STOCK_HOST_KEY = (
     "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Igcm9vdEBuaXhvcwo="
 )
-
-
-def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
-    """Call the area and pass its report on."""
-    return Outcome(**vars(_builder.execute(params, check_mode)))
 
 
 def main() -> t.NoReturn:

@@ -123,20 +123,11 @@ backup_file:
   type: str
 """
 
-import dataclasses
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf import run
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_mask import secrets_of
-
-
-def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
-    """Hand the options to the core and its findings to Ansible."""
-    done = run(params, check_mode)
-    return Outcome(**{field.name: getattr(done, field.name) for field in dataclasses.fields(done)})
 
 
 def main() -> None:
@@ -157,7 +148,7 @@ def main() -> None:
         no_log=True,
     )
     module.no_log_values.update(secrets_of(module.params["settings"], module.params["append"], module.params["absent"]))
-    run_module(module, execute)
+    run_module(module, run)
 
 
 if __name__ == "__main__":

@@ -141,19 +141,10 @@ restart_required:
   type: bool
 """
 
-import dataclasses
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines_apply import run
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
-
-
-def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
-    """Hand the options to the core and its findings to Ansible."""
-    done = run(params, check_mode)
-    return Outcome(**{field.name: getattr(done, field.name) for field in dataclasses.fields(done)})
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 
 
 def main() -> None:
@@ -176,7 +167,7 @@ def main() -> None:
         required_if=[("state", "present", ["systems"])],
         supports_check_mode=True,
     )
-    run_module(module, execute)
+    run_module(module, run)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class Mac:
         }
         self.layout = layout_from(self.params)
 
-    def run(self, state: str, **changes: t.Any) -> _builder.Report:
+    def run(self, state: str, **changes: t.Any) -> _builder.Outcome:
         return _builder.execute({**self.params, "state": state, **changes}, False)
 
     def ready(self) -> str:

@@ -69,11 +69,11 @@ def fixture_params(tmp_path: Path) -> t.Iterator[dict[str, t.Any]]:
             os.unlink(path)
 
 
-def run(params: dict[str, t.Any], check_mode: bool = False, **changes: t.Any) -> _builder.Report:
+def run(params: dict[str, t.Any], check_mode: bool = False, **changes: t.Any) -> _builder.Outcome:
     return _builder.execute({**params, **changes}, check_mode)
 
 
-def script(report: _builder.Report) -> str:
+def script(report: _builder.Outcome) -> str:
     return Path(report.result["store_path"], "bin/run-nixos-vm").read_text(encoding="utf-8")
 
 

@@ -48,7 +48,7 @@ def real(path: Path) -> dict[str, t.Any]:
     return {name: setting.value for name, setting in parse_settings(NIX.show(str(path))).items()}
 
 
-def run(path: Path, target: str, owner: str | None, **options: t.Any) -> _nixconf.Done:
+def run(path: Path, target: str, owner: str | None, **options: t.Any) -> _nixconf.Outcome:
     return _nixconf.run({"path": str(path / target), "owner": owner, **options}, False, NIX)
 
 

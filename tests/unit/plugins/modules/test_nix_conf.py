@@ -51,7 +51,7 @@ class Mac:
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
 
-    def run(self, check_mode: bool = False, **options: t.Any) -> _nixconf.Done:
+    def run(self, check_mode: bool = False, **options: t.Any) -> _nixconf.Outcome:
         return _nixconf.run(options, check_mode, self.nix)
 
 

@@ -54,7 +54,7 @@ class Mac:
     def conf(self) -> Path:
         return self.path / "nix.conf"
 
-    def run(self, check_mode: bool = False, **options: t.Any) -> _nixconf.Done:
+    def run(self, check_mode: bool = False, **options: t.Any) -> _nixconf.Outcome:
         self.nix.calls.clear()
         given = {"path": None if options.get("inline") else str(self.machines), **OPTIONS, **options}
         return _machines_apply.run(given, check_mode, _machines_apply.Host(self.nix, str(self.path)))
