@@ -160,3 +160,20 @@ def pkcs8(oid: str, inner: bytes, parameters: bytes = b"\x05\x00") -> str:
     """PrivateKeyInfo of PKCS#8."""
     body = der_integer(0) + der(0x30, der(6, bytes.fromhex(oid)) + parameters) + der(4, inner)
     return armour("PRIVATE KEY", der(0x30, body))
+
+
+# The options of ssh_host_key as a play that names none of them gives them; path excepted.
+PARAMS: dict[str, t.Any] = {
+    "state": "present",
+    "type": None,
+    "size": None,
+    "comment": None,
+    "owner": None,
+    "group": None,
+    "mode": "0600",
+    "private_key": None,
+    "regenerate": "if_invalid",
+    "backup": None,
+    "remove_backups": False,
+    "host": None,
+}

@@ -20,20 +20,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_apply
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_keygen import SshKeygen
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils import sshkey_samples as keys
 
-PARAMS: dict[str, t.Any] = {
-    "state": "present",
-    "type": None,
-    "size": None,
-    "comment": None,
-    "owner": None,
-    "group": None,
-    "mode": "0600",
-    "private_key": None,
-    "regenerate": "if_invalid",
-    "backup": None,
-    "remove_backups": False,
-    "host": None,
-}
+PARAMS = keys.PARAMS
 
 
 class KeygenRunner(Runner):

@@ -24,20 +24,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_store
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils import sshkey_samples as keys
 
 OLD, OTHER, NEW = keys.ed25519(1, "old"), keys.ed25519(2, "other"), keys.ed25519(3, "new")
-DEFAULTS: dict[str, t.Any] = {
-    "state": "present",
-    "type": None,
-    "size": None,
-    "comment": None,
-    "owner": None,
-    "group": None,
-    "mode": "0600",
-    "private_key": None,
-    "regenerate": "if_invalid",
-    "backup": None,
-    "remove_backups": False,
-    "host": None,
-}
+DEFAULTS = keys.PARAMS
 
 
 @pytest.fixture(autouse=True)
