@@ -27,6 +27,8 @@ ENGINE = os.environ.get("LAB_ENGINE", "podman")
 # Empty: make the base from Debian packages. Else an image to pull, such as docker.io/library/debian:trixie-slim.
 BASE_IMAGE = os.environ.get("LAB_BASE", "")
 IMAGE = os.environ.get("LAB_IMAGE", "localhost/nixmac-lab")
+# Added to the ssh ports of the stand-ins, so that labs of several checkouts run side by side.
+PORT_OFFSET = int(os.environ.get("LAB_PORT_OFFSET", "0"))
 # Passed to mmdebstrap as the mirror; empty: its own default.
 MIRROR = os.environ.get("LAB_MIRROR", "")
 SUITE = "trixie"

@@ -63,6 +63,7 @@ def known() -> dict[str, Mac]:
     for name, own in settings["macs"].items():
         merged = {**settings["defaults"], **own}
         merged = {**settings["eras"][str(merged["era"])], **merged}
+        merged["ssh_port"] += core.PORT_OFFSET
         macs[name] = Mac(name=name, **merged)
     return macs
 
