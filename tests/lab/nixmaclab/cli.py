@@ -15,6 +15,8 @@ import typing as t
 
 from . import core, engine, image, macs, setup
 
+# What runs on a Mac. The controller's side (plugins/action, plugins/plugin_utils) never meets a Mac's Python.
+PATHS = ["tests/unit/plugins/module_utils", "tests/unit/plugins/modules", "tests/real"]
 COLLECTION = "/repo-collections/ansible_collections/nixmac/linux_builder"
 
 
@@ -92,7 +94,7 @@ def _pytest(args: argparse.Namespace) -> int:
     with core.locked():
         macs.write_folder(macs.known()["mac-test"], folder)
     volumes += ["--volume", f"{folder}:/lab/mac:ro"]
-    paths = _words(args.paths) if args.paths else ["tests/unit/plugins", "tests/real"]
+    paths = _words(args.paths) if args.paths else PATHS
     environ = {"PYTHONPATH": "/repo-collections:/opt/ansible", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/var/root"}
     flags = [word for name, value in environ.items() for word in ("--env", f"{name}={value}")]
     container = f"nixmac-pytest-{os.getpid()}"
@@ -135,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("command", nargs=argparse.REMAINDER)
     add("inventory", "write the inventory for Ansible and print its path", _inventory)
     add("status", "say what is built and what runs", _status)
-    command = add("pytest", "run tests under Python 3.9 in a stand-in (default: tests/unit/plugins tests/real)", _pytest)
+    command = add("pytest", "run tests under Python 3.9 in a stand-in (default: all that runs on a Mac)", _pytest)
     command.add_argument("paths", nargs=argparse.REMAINDER)
     return parser
 
