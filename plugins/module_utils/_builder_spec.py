@@ -123,6 +123,13 @@ class Spec:
     ca_file: str
     stop_timeout: int  # seconds
     per_mac: bool = False  # whether the guest takes its host key from the keys directory
+    # How a change is carried out (_builder_change). All below has defaults, so that a part's tests name only its own.
+    timeout: float = 300.0  # seconds from the start of the VM to its answer
+    drain_timeout: float = 600.0  # seconds that running builds may take before the VM is stopped
+    force: bool = False  # stop it under running builds
+    prove: bool = True  # build once in the new guest before it is trusted
+    keep_generations: int = 3
+    uri: str = f"ssh-ng://{USER}@{ALIAS}"  # as the machines file names the builder: whose builds hold up a stop
 
     @property
     def connect_address(self) -> str:
@@ -199,7 +206,18 @@ def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memo
         per_mac=per_mac,
         ca_file=params.get("ca_file") or next((path for path in CA_FILES if os.path.exists(path)), CA_FILES[0]),
         stop_timeout=_within("stop_timeout", params["stop_timeout"], 1, 3600),
+        **_change_options(params),
     )
+
+
+def _change_options(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The fields of Spec that say how a change is carried out; those that were not given keep their defaults."""
+    bounds = {"timeout": (1, 86400), "drain_timeout": (0, 86400), "keep_generations": (1, 1000)}
+    numbers = {
+        name: _within(name, params[name], low, high) for name, (low, high) in bounds.items() if params.get(name) is not None
+    }
+    others = {name: params[name] for name in ("force", "prove", "uri") if params.get(name) is not None}
+    return {**numbers, **others}
 
 
 def parse_host_key(text: str) -> str:
