@@ -334,7 +334,19 @@ def _wanted(mode: int) -> str:
 # --- removing ----------------------------------------------------------------------------------------------------
 
 # What can lie in the working directory because of us. Anything else there is somebody's, and stays.
-_OURS = ("builder.json", "run-builder", "known_hosts", "keys", "run", "tmp", "nix-home", "next", "rotation", DISK_NAME)
+_OURS = (
+    "builder.json",
+    "run-builder",
+    "known_hosts",
+    "keys",
+    "run",
+    "tmp",
+    "nix-home",
+    "next",
+    "rotation",
+    "verified.json",
+    DISK_NAME,
+)
 
 
 @dataclasses.dataclass(frozen=True)
