@@ -16,9 +16,10 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
 
 
-def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
+def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SILENT) -> Outcome:
     """Bring the builder to the state that was asked for. Raises the collection's errors."""
     if os.geteuid() != 0:
         raise StateError("builder_vm: needs root, because the profile and the keys are root's. Set become: true.")

@@ -11,14 +11,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import selectors
 import signal
 import subprocess
+import time
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 
 # What launchd gives its jobs (launchctl print, "default environment"), plus Nix' default profile.
 _PATH = "/nix/var/nix/profiles/default/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+
+_LONGEST_LINE = 1024 * 1024  # bytes of standard error that are taken for one line
+_KEPT = 256 * 1024  # bytes of a streamed standard error that stay in Completed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,11 +73,49 @@ class Runner:
         stdin: text for standard input (secrets go here, never on argv); none means /dev/null.
         Raises CommandError when the program cannot be started. A bad exit status is the caller's to judge.
         """
+        process = self._start(argv, stdin is not None, env, cwd)
+        try:
+            out, err = process.communicate(None if stdin is None else stdin.encode(), timeout=timeout)
+        except subprocess.TimeoutExpired as exc:
+            _kill_group(process)
+            raise _too_late(argv, timeout) from exc
+        except BaseException:
+            _kill_group(process)
+            raise
+        return Completed(tuple(argv), process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+    def stream(
+        self,
+        argv: t.Sequence[str],
+        on_line: t.Callable[[str], None],
+        *,
+        timeout: float,
+        env: t.Mapping[str, str] | None = None,
+        cwd: str = "/",
+    ) -> Completed:
+        """Like `run`, and give each line of standard error to `on_line` as soon as it is complete.
+
+        What `on_line` raises ends the program. Completed has only the end of standard error.
+        """
+        process = self._start(argv, False, env, cwd)
+        deadline = time.monotonic() + timeout
+        try:
+            out, err = _Pipes(process, on_line).drain(deadline)
+            process.wait(max(1.0, deadline - time.monotonic()))
+        except (TimeoutError, subprocess.TimeoutExpired) as exc:
+            _kill_group(process)
+            raise _too_late(argv, timeout) from exc
+        except BaseException:
+            _kill_group(process)
+            raise
+        return Completed(tuple(argv), process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+    def _start(self, argv: t.Sequence[str], speaks: bool, env: t.Mapping[str, str] | None, cwd: str) -> subprocess.Popen[bytes]:
         self.started += 1
         try:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 list(argv),
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdin=subprocess.PIPE if speaks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=clean_environment(env),
@@ -86,19 +129,56 @@ class Runner:
             ) from exc
         except ValueError as exc:  # a NUL character in an argument
             raise CommandError(f"{argv[0]}: cannot be started: {exc}. Check the options given.", command=argv[0]) from exc
-        try:
-            out, err = process.communicate(None if stdin is None else stdin.encode(), timeout=timeout)
-        except subprocess.TimeoutExpired as exc:
-            _kill_group(process)
-            raise CommandError(
-                f"{argv[0]}: no end after {timeout:g} s, stopped. Arguments: {' '.join(argv[1:])}",
-                command=argv[0],
-                timeout=timeout,
-            ) from exc
-        except BaseException:
-            _kill_group(process)
-            raise
-        return Completed(tuple(argv), process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+class _Pipes:
+    """Reads both outputs of a program as they come."""
+
+    def __init__(self, process: subprocess.Popen[bytes], on_line: t.Callable[[str], None]) -> None:
+        self._process = process
+        self._on_line = on_line
+        self._out = bytearray()
+        self._err = bytearray()
+        self._partial = bytearray()
+
+    def drain(self, deadline: float) -> tuple[bytes, bytes]:
+        """Read both to their end. TimeoutError at `deadline` (monotonic)."""
+        takers = {self._process.stdout: self._out.extend, self._process.stderr: self._take}
+        with selectors.DefaultSelector() as selector:
+            for stream in takers:
+                if stream is not None:
+                    selector.register(stream, selectors.EVENT_READ)
+            while selector.get_map():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                for key, _events in selector.select(left):
+                    block = os.read(key.fd, 65536)
+                    if block:
+                        takers[t.cast(t.Any, key.fileobj)](block)
+                    else:
+                        selector.unregister(key.fileobj)
+                        t.cast(t.Any, key.fileobj).close()
+        if self._partial:
+            self._on_line(self._partial.decode(errors="replace"))
+        return bytes(self._out), bytes(self._err)
+
+    def _take(self, block: bytes) -> None:
+        self._err += block
+        del self._err[:-_KEPT]
+        self._partial += block
+        *lines, rest = self._partial.split(b"\n")
+        if len(rest) > _LONGEST_LINE:
+            lines, rest = [*lines, rest], bytearray()
+        self._partial = rest
+        for line in lines:
+            self._on_line(line.decode(errors="replace"))
+
+
+def _too_late(argv: t.Sequence[str], timeout: float) -> CommandError:
+    return CommandError(
+        f"{argv[0]}: no end after {timeout:g} s, stopped. Arguments: {' '.join(argv[1:])}", command=argv[0], timeout=timeout
+    )
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

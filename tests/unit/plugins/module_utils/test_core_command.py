@@ -182,3 +182,55 @@ def test_first_program_that_can_be_executed_is_found(tmp_path: Path) -> None:
     with pytest.raises(CommandError) as caught:
         find_program("x", *candidates[:3])
     assert all(path in caught.value.message for path in candidates[:3])
+
+
+# --- streams -----------------------------------------------------------------------------------------------------
+
+
+def test_lines_come_while_the_program_runs(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    lines: list[str] = []
+
+    def take(line: str) -> None:
+        lines.append(line)
+        if line == "first":
+            gate.touch()  # the program waits for it: without streaming this would never end
+
+    script = f"echo first >&2; while ! [ -e {gate} ]; do sleep 0.05; done; echo out; printf 'last' >&2; exit 4"
+    done = Runner().stream([SHELL, "-c", script], take, timeout=60)
+    assert lines == ["first", "last"]
+    assert (done.rc, done.stdout, done.stderr) == (4, "out\n", "first\nlast")
+
+
+def test_a_stream_has_a_deadline_and_its_group_dies(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    with pytest.raises(CommandError) as caught:
+        Runner().stream([SHELL, "-c", f"sleep 600 & echo $! > {pid}; echo here >&2; wait"], lambda line: None, timeout=2)
+    assert "no end after 2 s" in caught.value.message
+    assert wait_until(lambda: not running(int(pid.read_text())), 30)
+
+
+def test_what_the_taker_raises_ends_the_program(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    def refuse(line: str) -> None:
+        raise ValueError(line)
+
+    with pytest.raises(ValueError, match="now"):
+        Runner().stream([SHELL, "-c", f"echo $$ > {pid}; echo now >&2; exec sleep 600"], refuse, timeout=60)
+    assert wait_until(lambda: not running(int(pid.read_text())), 30)
+
+
+def test_a_long_output_and_an_endless_line_are_bounded() -> None:
+    sizes: list[int] = []
+    script = "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo >&2; head -c 500000 /dev/zero"
+    done = Runner().stream([SHELL, "-c", script], lambda line: sizes.append(len(line)), timeout=60)
+    assert sum(sizes) == 3000000
+    assert max(sizes) <= 1024 * 1024 + 65536
+    assert len(done.stderr) <= 256 * 1024
+    assert len(done.stdout) == 500000
+
+
+def test_a_stream_of_what_cannot_be_started() -> None:
+    with pytest.raises(CommandError, match="cannot be started"):
+        Runner().stream(["/nonexistent/program"], lambda line: None, timeout=5)
