@@ -16,13 +16,13 @@ import stat
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_runner, _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import read_image
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import DISK_NAME, PUBLIC_KEY_NAME, Layout, Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError
 
 RECORD_VERSION = 1
 DEFAULT_PROGRAM = "run-nixos-vm"
-_QCOW2 = b"QFI\xfb"
 _GENERATION = re.compile(r"-([0-9]+)-link$")
 
 
@@ -107,6 +107,7 @@ def read_current(spec: Spec) -> Current:
     paths = (layout.runner, layout.known_hosts, layout.record, os.path.join(layout.keys, PUBLIC_KEY_NAME))
     record = read_record(layout)
     path = record.get("store_path")
+    image = read_image(layout.disk)
     return Current(
         record=record,
         generation=read_generation(layout.profile),
@@ -114,7 +115,7 @@ def read_current(spec: Spec) -> Current:
         directories={path: _directory(path) for path, _mode in layout.directories},
         public_key=_files.read(spec.client_key + ".pub", limit=65536).content,
         store_path_there=isinstance(path, str) and os.path.exists(path),
-        disk_mib=disk_size_mib(layout.disk),
+        disk_mib=image.size_mib if image else None,
         missing_parents=missing_parents(layout.working_directory),
     )
 
@@ -154,19 +155,6 @@ def read_generation(profile: str) -> Generation:
     except OSError:
         return Generation(int(match.group(1)) if match else None, None, False)
     return Generation(int(match.group(1)) if match else None, store_path, os.path.exists(store_path))
-
-
-def disk_size_mib(path: str) -> int | None:
-    """Size that the guest sees, in MiB: from the qcow2 header, else of the raw file. None when there is no disk."""
-    try:
-        with open(path, "rb") as stream:
-            head = stream.read(32)
-            size = os.fstat(stream.fileno()).st_size
-    except OSError:
-        return None
-    if head[:4] == _QCOW2 and len(head) == 32:
-        size = int.from_bytes(head[24:32], "big")
-    return size // (1024 * 1024)
 
 
 # --- deciding ----------------------------------------------------------------------------------------------------

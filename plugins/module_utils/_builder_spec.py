@@ -130,6 +130,11 @@ class Spec:
     prove: bool = True  # build once in the new guest before it is trusted
     keep_generations: int = 3
     uri: str = f"ssh-ng://{USER}@{ALIAS}"  # as the machines file names the builder: whose builds hold up a stop
+    # The data disk (_builder_disk) and the hypervisor (_vz).
+    allow_disk_recreate: bool = False  # whether a disk that cannot get its size in place may be made anew
+    disk_on_upgrade: str = "keep"  # keep or recreate: what becomes of the disk under another image
+    vz: bool = False  # whether the VM is Apple's Virtualization.framework's (vzvm), not QEMU's
+    nested: bool = False  # vz only: the guest gets /dev/kvm
 
     @property
     def connect_address(self) -> str:

@@ -351,16 +351,6 @@ def test_a_file_where_a_directory_belongs_and_a_profile_that_is_none_are_refused
         deploy(spec, nix)
 
 
-def test_the_size_of_a_disk_is_read_from_the_qcow2_header_or_the_file(tmp_path: pathlib.Path) -> None:
-    disk = tmp_path / "d"
-    assert planning.disk_size_mib(str(disk)) is None
-    disk.write_bytes(b"QFI\xfb" + bytes(20) + (20480 * 1024 * 1024).to_bytes(8, "big") + bytes(70))
-    assert planning.disk_size_mib(str(disk)) == 20480
-    disk.write_bytes(b"")
-    os.truncate(disk, 5 * 1024 * 1024)
-    assert planning.disk_size_mib(str(disk)) == 5
-
-
 def test_two_runs_at_once_wait_for_one_another_and_give_up_with_words(spec: Spec, nix: FakeNix) -> None:
     order: list[str] = []
 
