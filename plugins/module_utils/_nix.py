@@ -14,8 +14,10 @@ import json
 import re
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix_log
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner, find_program
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import Progress
 
 CANDIDATES = (
     "/nix/var/nix/profiles/default/bin/nix",
@@ -116,6 +118,8 @@ class Nix:
     def __init__(self, runner: Runner, path: str) -> None:
         self.runner = runner
         self.path = path
+        self.built: list[tuple[str, str]] = []  # (derivation, builder) of all `work`, builder "" for this machine
+        self.copied: list[tuple[str, str]] = []  # (store path, store it came from) of all `work`
 
     def run(
         self,
@@ -132,6 +136,28 @@ class Nix:
         """
         features = _FEATURES if experimental else ()
         return self.runner.run([self.path, *features, *args], timeout=timeout, env=env, stdin=stdin)
+
+    def work(
+        self,
+        args: t.Sequence[str],
+        progress: Progress,
+        *,
+        timeout: float,
+        env: t.Mapping[str, str] | None = None,
+        watch: t.Callable[[str], None] | None = None,
+    ) -> Completed:
+        """`run` for what may take long: tells `progress` how far Nix is. standard error is its messages in plain words.
+
+        watch: is given each message at once, and may raise to stop Nix. What was built and copied is added to
+        `built` and `copied`.
+        """
+        log = _nix_log.Log(progress, watch)
+        try:
+            done = self.runner.stream([self.path, *_FEATURES, *_nix_log.OPTIONS, *args], log.take, timeout=timeout, env=env)
+        finally:
+            self.built += log.built
+            self.copied += log.copied
+        return dataclasses.replace(done, stderr=log.text)
 
     @functools.cached_property
     def _version(self) -> NixVersion:
