@@ -18,6 +18,7 @@ import time
 import typing as t
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+PATIENCE = 60.0  # seconds: what a busy machine may take for anything
 
 
 class Answer(t.NamedTuple):
@@ -54,7 +55,7 @@ class Launchd:
         command = [sys.executable, "-IS", os.path.join(HERE, "launchd.py"), "--root", self.root, "--socket", self.socket]
         environment = {"LC_ALL": "C.UTF-8", "LAUNCHD_OWN": "must not reach jobs"}
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
-        self.until(self._answers, "the daemon answers", 10)
+        self.until(self._answers, "the daemon answers")
         return self
 
     def _answers(self) -> bool:
@@ -63,7 +64,7 @@ class Launchd:
         except OSError:
             return False
 
-    def stop(self, number: int = signal.SIGTERM, timeout: float = 15) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout: float = PATIENCE) -> int:
         """Signal it and return its exit status."""
         if self.process is None:
             return 0
@@ -112,7 +113,7 @@ class Launchd:
 
     def _ask(self, request: dict[str, t.Any], uid: int) -> Answer:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(20)
+        connection.settimeout(PATIENCE)
         with connection:
             # The kernel notes the effective uid at connect(2): that is what the daemon sees.
             if uid:
@@ -186,7 +187,7 @@ class Launchd:
         with open(os.path.join(self.root, "var/log/com.apple.xpc.launchd/launchd.log"), encoding="utf-8") as handle:
             return handle.read()
 
-    def until(self, condition: t.Callable[[], t.Any], words: str, seconds: float = 5) -> t.Any:
+    def until(self, condition: t.Callable[[], t.Any], words: str, seconds: float = PATIENCE) -> t.Any:
         """Poll until the condition holds and return its value; AssertionError with the log otherwise."""
         limit = time.monotonic() + seconds
         while True:
@@ -197,11 +198,11 @@ class Launchd:
                 raise AssertionError(f"not within {seconds} s: {words}")
             time.sleep(0.02)
 
-    def state_is(self, label: str, state: str, seconds: float = 5) -> None:
+    def state_is(self, label: str, state: str, seconds: float = PATIENCE) -> None:
         """Wait for a state."""
         self.until(lambda: self.show(label).get("state") == state, f"{label} is {state}", seconds)
 
-    def gone(self, label: str, seconds: float = 5) -> None:
+    def gone(self, label: str, seconds: float = PATIENCE) -> None:
         """Wait until the label is not known any more."""
         self.until(lambda: self.ctl("print", "system/" + label).rc == 113, f"{label} is gone", seconds)
 

@@ -127,7 +127,7 @@ def test_bootstrap_into_system_without_root(at: t.Any, era: int, words: str) -> 
 @pytest.mark.parametrize("era", [13, 15, 26])
 def test_bootstrap_while_the_label_is_stopping(at: t.Any, era: int) -> None:
     launchd = at(era)
-    path = launchd.load_ready("org.example.slow", STUBBORN, ExitTimeOut=1)
+    path = launchd.load_ready("org.example.slow", STUBBORN, ExitTimeOut=60)
     assert launchd.ctl("bootout", "system/org.example.slow") == (0, "", "")
     assert launchd.ctl("bootstrap", "system", path).rc == (37 if era == 13 else 5)
     assert "failed (37: Operation already in progress)" in launchd.log()
@@ -181,7 +181,7 @@ def test_bootout_of_an_unknown_label_is_3_and_of_an_unknown_path_5(at: t.Any, er
 @pytest.mark.parametrize(("era", "rc"), [(10, 36), (11, 36), (12, 0), (15, 0)])
 def test_bootout_of_a_job_that_is_slow_to_die(at: t.Any, era: int, rc: int) -> None:
     launchd = at(era)
-    launchd.load_ready("org.example.slow", STUBBORN, ExitTimeOut=1)
+    launchd.load_ready("org.example.slow", STUBBORN, ExitTimeOut=60)
     words = "Boot-out failed: 36: Operation now in progress\n" if rc else ""
     assert launchd.ctl("bootout", "system/org.example.slow") == (rc, "", words)
     assert launchd.show("org.example.slow")["state"] == "SIGTERMed"

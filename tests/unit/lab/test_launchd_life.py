@@ -15,18 +15,19 @@ import typing as t
 import pytest
 
 SLEEP = "exec sleep 1000"
+DRAIN = "trap 'while [ ! -e $GO ]; do sleep 0.05; done; exit 0' TERM; : ready; while :; do sleep 0.05; done"
 STUBBORN = "trap '' TERM; : ready; while :; do sleep 0.1; done"
 
 
 def test_bootout_returns_at_once_and_the_label_stays_sigtermed_until_the_process_is_gone(launchd: t.Any) -> None:
-    path = launchd.load_ready("org.example.drain", "trap 'sleep 0.7; exit 0' TERM; : ready; while :; do sleep 0.05; done")
+    path = launchd.load_ready("org.example.drain", DRAIN, ExitTimeOut=60, EnvironmentVariables={"GO": launchd.work("go")})
     pid = launchd.pid("org.example.drain")
-    start = time.monotonic()
     assert launchd.ctl("bootout", "system/org.example.drain").rc == 0
-    assert time.monotonic() - start < 0.5
     shown = launchd.show("org.example.drain")
     assert (shown["state"], shown["pid"]) == ("SIGTERMed", str(pid))
     assert launchd.ctl("bootstrap", "system", path).rc == 5
+    with open(launchd.work("go"), "w", encoding="utf-8"):
+        pass
     launchd.gone("org.example.drain")
     assert launchd.ctl("bootstrap", "system", path).rc == 0
 
@@ -39,7 +40,7 @@ def test_bootout_kills_at_the_exit_timeout(launchd: t.Any) -> None:
     start = time.monotonic()
     launchd.ctl("bootout", "system/org.example.stubborn")
     launchd.gone("org.example.stubborn")
-    assert 0.8 < time.monotonic() - start < 3
+    assert time.monotonic() - start > 0.8
     assert not alive(pid)
     assert "scheduling cleanup in 1 sec after sending Terminated: 15" in launchd.log()
 
@@ -66,7 +67,8 @@ def test_keepalive_respawns_at_once_after_the_throttle_interval_has_passed(launc
     assert launchd.show("org.example.keep")["immediate reason"] == "speculative"
     time.sleep(1.05)
     os.kill(first, signal.SIGKILL)
-    launchd.until(lambda: launchd.pid("org.example.keep") not in (0, first), "respawn", 0.6)
+    launchd.until(lambda: launchd.pid("org.example.keep") not in (0, first), "respawn")
+    assert "Pushing respawn out" not in launchd.log()
     shown = launchd.show("org.example.keep")
     assert (shown["runs"], shown["immediate reason"]) == ("2", "inefficient")
     assert shown["last terminating signal"] == "Killed: 9"
@@ -82,7 +84,7 @@ def test_throttle_counts_from_launch_to_launch(launchd: t.Any) -> None:
     assert "pid" not in shown
     launchd.until(lambda: launchd.read("starts").count("\n") >= 3, "three starts")
     moments = [float(line) for line in launchd.read("starts").split()]
-    assert all(0.9 < after - before < 1.5 for before, after in zip(moments, moments[1:]))
+    assert all(after - before > 0.9 for before, after in zip(moments, moments[1:]))
     assert "Pushing respawn out by 1 seconds." in launchd.log()
 
 
@@ -136,7 +138,7 @@ def test_orphans_are_reaped(launchd: t.Any) -> None:
                  AbandonProcessGroup=True, EnvironmentVariables={"F": launchd.work("orphan")})  # fmt: skip
     launchd.until(lambda: launchd.read("orphan"), "the orphan started")
     pid = int(launchd.read("orphan"))
-    launchd.until(lambda: not os.path.exists(f"/proc/{pid:d}"), "the orphan is no zombie", 3)
+    launchd.until(lambda: not os.path.exists(f"/proc/{pid:d}"), "the orphan is no zombie")
 
 
 def test_kickstart_k_restarts_without_reading_the_file_again(launchd: t.Any) -> None:
@@ -211,7 +213,7 @@ def test_startinterval_runs_again_and_again(launchd: t.Any) -> None:
                  EnvironmentVariables={"F": launchd.work("ticks")})  # fmt: skip
     shown = launchd.show("org.example.tick")
     assert (shown["state"], shown["run interval"], shown["runs"]) == ("not running", "1 seconds", "0")
-    launchd.until(lambda: launchd.read("ticks").count("x") >= 2, "two firings", 4)
+    launchd.until(lambda: launchd.read("ticks").count("x") >= 2, "two firings")
 
 
 def test_shutdown_ends_jobs_in_order_and_kills_the_stubborn(launchd: t.Any) -> None:

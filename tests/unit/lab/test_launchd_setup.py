@@ -110,7 +110,7 @@ def test_what_cannot_be_set_up_exits_78_and_is_tried_again(launchd: t.Any, keys:
     launchd.state_is("org.example.config", "spawn scheduled")
     shown = launchd.show("org.example.config")
     assert (shown["last exit code"], shown["runs"]) == ("78: EX_CONFIG", "1")
-    launchd.until(lambda: int(launchd.show("org.example.config")["runs"]) >= 2, "tried again", 2)
+    launchd.until(lambda: int(launchd.show("org.example.config")["runs"]) >= 2, "tried again")
 
 
 def test_a_job_that_itself_exits_78_is_not_tried_again(launchd: t.Any) -> None:
@@ -206,8 +206,8 @@ def test_watchpaths_and_queuedirectories(launchd: t.Any) -> None:
     for name in ("watched", "queue/item"):
         with open(launchd.work(name), "w", encoding="utf-8"):
             pass
-    launchd.until(lambda: launchd.show("org.example.watch")["runs"] == "1", "watched path started the job", 2)
-    launchd.until(lambda: os.listdir(launchd.work("queue")) == [], "queue was worked off", 2)
+    launchd.until(lambda: launchd.show("org.example.watch")["runs"] == "1", "watched path started the job")
+    launchd.until(lambda: os.listdir(launchd.work("queue")) == [], "queue was worked off")
 
 
 def test_launchonlyonce(launchd: t.Any) -> None:

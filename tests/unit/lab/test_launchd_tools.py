@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -79,7 +80,7 @@ def test_stop_of_a_keepalive_job_brings_it_back(launchd: t.Any) -> None:
     launchd.load("org.example.keep", script=SLEEP, KeepAlive=True, ThrottleInterval=1)
     first = launchd.pid("org.example.keep")
     launchd.ctl("stop", "org.example.keep")
-    launchd.until(lambda: launchd.pid("org.example.keep") not in (0, first), "it came back", 3)
+    launchd.until(lambda: launchd.pid("org.example.keep") not in (0, first), "it came back")
 
 
 def test_load_of_a_directory_and_relative_paths(launchd: t.Any) -> None:
@@ -271,10 +272,11 @@ def test_the_installed_fault_tool(installed: t.Any, launchd: t.Any) -> None:
 def test_the_client_starts_fast(installed: t.Any, launchd: t.Any) -> None:
     spent = []
     for _dummy in range(5):
-        start = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         installed("launchctl", "list")
-        spent.append(time.monotonic() - start)
-    # 20 ms on an idle machine; the best of five, as others work here too.
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    # Processor time, 20 ms: the clock on the wall says more about what else runs on the machine.
     assert min(spent) < 0.15
 
 
