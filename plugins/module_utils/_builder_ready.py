@@ -71,10 +71,15 @@ class Ready:
     seconds: float
 
 
+def ssh_argv(guest: Guest, command: str) -> list[str]:
+    """An ssh call that runs `command` in the guest's shell."""
+    options = ssh_options(guest.layout.known_hosts, guest.client_key, _CONNECT_TIMEOUT)
+    return [SSH, *options, "-p", str(guest.port), f"{USER}@{connect_address(guest.host_address)}", "--", command]
+
+
 def argv(guest: Guest) -> list[str]:
     """The ssh command that asks."""
-    options = ssh_options(guest.layout.known_hosts, guest.client_key, _CONNECT_TIMEOUT)
-    return [SSH, *options, "-p", str(guest.port), f"{USER}@{connect_address(guest.host_address)}", "--", _QUESTION]
+    return ssh_argv(guest, _QUESTION)
 
 
 def judge(done: Completed) -> Answer:

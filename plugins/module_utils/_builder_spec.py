@@ -85,6 +85,11 @@ class Layout:
         return self.path("run")
 
     @property
+    def runner_pid(self) -> str:
+        """The runner's process id, for newsyslog(8)."""
+        return os.path.join(self.state_directory, "runner.pid")
+
+    @property
     def temporary(self) -> str:
         """TMPDIR of the VM; emptied at each start."""
         return self.path("tmp")
