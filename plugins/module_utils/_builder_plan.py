@@ -15,7 +15,7 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_runner, _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_runner, _files, _newsyslog
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import read_image
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import DISK_NAME, PUBLIC_KEY_NAME, Layout, Spec
@@ -41,7 +41,7 @@ class Current:
 
     record: builder.json as a dict, {} when absent or unreadable. public_key: the client's, None when absent.
     store_path_there: whether the record's store path exists. disk_mib: size of the data disk, None if absent.
-    missing_parents: directories above the working directory that are not there, outermost first.
+    missing_parents: directories above the working directory and above newsyslog's entry that are not there, outermost first.
     """
 
     record: dict[str, t.Any]
@@ -104,7 +104,13 @@ class Staged:
 def read_current(spec: Spec) -> Current:
     """Read everything that a plan needs, without starting a process."""
     layout = spec.layout
-    paths = (layout.runner, layout.known_hosts, layout.record, os.path.join(layout.keys, PUBLIC_KEY_NAME))
+    paths = (
+        layout.runner,
+        layout.known_hosts,
+        layout.record,
+        _newsyslog.path(layout),
+        os.path.join(layout.keys, PUBLIC_KEY_NAME),
+    )
     record = read_record(layout)
     path = record.get("store_path")
     image = read_image(layout.disk)
@@ -116,7 +122,7 @@ def read_current(spec: Spec) -> Current:
         public_key=_files.read(spec.client_key + ".pub", limit=65536).content,
         store_path_there=isinstance(path, str) and os.path.exists(path),
         disk_mib=image.size_mib if image else None,
-        missing_parents=missing_parents(layout.working_directory),
+        missing_parents=(*missing_parents(layout.working_directory), *missing_parents(_newsyslog.path(layout))),
     )
 
 
@@ -190,6 +196,7 @@ def make_plan(spec: Spec, current: Current, realised: Realised | None) -> Plan:
     wanted = {
         layout.known_hosts: (spec.known_hosts_line.encode(), 0o644),
         layout.runner: (runner.encode(), 0o755),
+        _newsyslog.path(layout): (_newsyslog.text(layout, spec.log_size_kib, spec.log_count).encode(), _newsyslog.MODE),
         layout.record: (_record(spec, current, realised, parents), 0o644),
     }
     if current.public_key is not None:
@@ -367,13 +374,18 @@ def plan_removal(layout: Layout, keep_data: bool) -> Removal:
     foreign = tuple(name for name in entries if name not in _OURS)
     stays = bool(foreign) or (keep_data and DISK_NAME in entries)
     paths = [layout.path(name) for name in ours if not _is_tree(layout.path(name))]
-    paths += [path for path in (layout.log_path, layout.profile) if _files.lstat(path) is not None]
+    paths += [path for path in (layout.log_path, layout.profile, _newsyslog.path(layout)) if _files.lstat(path) is not None]
     parents = read_record(layout).get("created_parents") if "builder.json" in entries else None
     emptied = [layout.working_directory] if _files.lstat(layout.working_directory) is not None and not stays else []
     if emptied and isinstance(parents, list):
         emptied += sorted((path for path in parents if isinstance(path, str) and _above(path, layout)), key=len, reverse=True)
+        emptied += [_newsyslog.DIRECTORY] if _newsyslog.DIRECTORY in parents else []
     return Removal(
-        paths=(*paths, *generation_links(layout.profile)),
+        paths=(
+            *paths,
+            *generation_links(layout.profile),
+            *_newsyslog.rotated(layout.log_path, _names(os.path.dirname(layout.log_path))),
+        ),
         trees=tuple(layout.path(name) for name in ours if _is_tree(layout.path(name))),
         empty_directories=tuple(emptied),
         foreign=foreign,

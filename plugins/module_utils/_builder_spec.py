@@ -127,6 +127,9 @@ class Spec:
     host_key: str  # `type base64`, without comment
     ca_file: str
     stop_timeout: int  # seconds
+    log_size_kib: int = 1024  # from which size on the log is rotated
+    log_count: int = 5  # rotated logs that are kept
+    max_clock_skew: int = 60  # seconds; 0: the guest is never restarted for its clock
     per_mac: bool = False  # whether the guest takes its host key from the keys directory
     # How a change is carried out (_builder_change). All below has defaults, so that a part's tests name only its own.
     timeout: float = 300.0  # seconds from the start of the VM to its answer
@@ -216,6 +219,11 @@ def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memo
         per_mac=per_mac,
         ca_file=params.get("ca_file") or next((path for path in CA_FILES if os.path.exists(path)), CA_FILES[0]),
         stop_timeout=_within("stop_timeout", params["stop_timeout"], 1, 3600),
+        log_size_kib=_within("log_size_kib", params.get("log_size_kib") or 1024, 16, 1024 * 1024),
+        log_count=_within("log_count", params["log_count"] if params.get("log_count") is not None else 5, 0, 100),
+        max_clock_skew=_within(
+            "max_clock_skew", params["max_clock_skew"] if params.get("max_clock_skew") is not None else 60, 0, 86400
+        ),
         **_change_options(params),
     )
 

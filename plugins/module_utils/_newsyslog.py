@@ -12,6 +12,10 @@ whose number stands in the entry's file; the runner then writes into the new log
 
 from __future__ import annotations
 
+import os
+import re
+import typing as t
+
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
 
 DIRECTORY = "/etc/newsyslog.d"
@@ -36,3 +40,10 @@ def text(layout: Layout, size_kib: int, count: int) -> str:
         "# Written by nixmac.linux_builder.builder_vm; changes are lost at its next run.\n"
         "# logfilename owner:group mode count size when flags pid_file signal\n" + " ".join(fields) + "\n"
     )
+
+
+def rotated(log_path: str, names: t.Iterable[str]) -> tuple[str, ...]:
+    """Which of the `names` in the log's directory are old logs, as paths: `<log>.0`, `<log>.1.bz2` and so on."""
+    directory, log = os.path.split(log_path)
+    pattern = re.compile(re.escape(log) + r"\.[0-9]+(?:\.(?:bz2|gz))?")
+    return tuple(os.path.join(directory, name) for name in sorted(names) if pattern.fullmatch(name))

@@ -116,6 +116,22 @@ options:
     description: Log of runner, QEMU and the guest's console.
     type: path
     default: /var/log/linux-builder.log
+  log_size_kib:
+    description:
+      - Size in KiB from which on macOS rotates the log.
+      - The entry for C(newsyslog) is C(/etc/newsyslog.d/LABEL.conf); the runner then goes on in the new log without a restart.
+    type: int
+    default: 1024
+  log_count:
+    description: Rotated logs that are kept, compressed.
+    type: int
+    default: 5
+  max_clock_skew:
+    description:
+      - Seconds by which the guest's clock may differ from the Mac's. A guest that is further off is restarted in order as soon
+        as it has nothing to build, since C(builder) may not set the clock there. V(0) means never.
+    type: int
+    default: 60
   ca_file:
     description:
       - CA bundle for the guest, and for realising the package.
@@ -271,6 +287,9 @@ def main() -> t.NoReturn:
             "host_key": {"type": "str", "choices": ["stock", "per_mac"], "default": "stock", "no_log": False},
             "label": {"type": "str", "default": "org.nixmac.linux-builder"},
             "log_path": {"type": "path", "default": "/var/log/linux-builder.log"},
+            "log_size_kib": {"type": "int", "default": 1024},
+            "log_count": {"type": "int", "default": 5},
+            "max_clock_skew": {"type": "int", "default": 60},
             "ca_file": {"type": "path"},
             "stop_timeout": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 300},

@@ -61,10 +61,16 @@ def test_it_runs_beside_the_step_for_this_process_and_ends_with_the_step(caffein
 
 
 def test_it_ends_when_the_step_fails_and_the_failure_is_the_steps(caffeinate: pathlib.Path) -> None:
-    with pytest.raises(KeyError, match="the step"), awake(Runner()):
-        pid, _arguments = started(caffeinate)
-        raise KeyError("the step")
-    assert not there(pid)
+    pids: list[int] = []
+
+    def step() -> None:
+        with awake(Runner()):
+            pids.append(started(caffeinate)[0])
+            raise KeyError("the step")
+
+    with pytest.raises(KeyError, match="the step"):
+        step()
+    assert not there(pids[0])
 
 
 def test_where_it_is_missing_nothing_is_started(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

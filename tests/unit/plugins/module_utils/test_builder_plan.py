@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_apply, _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_apply, _files, _newsyslog
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
@@ -25,8 +25,9 @@ STOCK = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ
 
 
 @pytest.fixture(autouse=True)
-def _own_files(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_files(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     """Files are the test's own instead of root's."""
+    monkeypatch.setattr(_newsyslog, "DIRECTORY", f"{tmp_path}/newsyslog.d")
     monkeypatch.setattr(planning, "root_owned", lambda mode: _files.Ownership(None, None, mode))
 
 
@@ -139,7 +140,8 @@ def test_a_first_run_realises_and_writes_everything(spec: Spec, nix: FakeNix, tm
     assert list(modes.values()) == [0o755, 0o755, 0o700, 0o755]
     record = planning.read_record(layout)
     assert (record["requested"], record["locked"]) == ("path:/x#a", "path:/x?rev=1#a")
-    assert record["created_parents"] == [f"{tmp_path}/lib"]
+    assert record["created_parents"] == [f"{tmp_path}/lib", _newsyslog.DIRECTORY]
+    assert pathlib.Path(_newsyslog.path(layout)).read_text() == _newsyslog.text(layout, 1024, 5)
     assert not os.path.exists(layout.nix_home)
 
 
@@ -290,7 +292,7 @@ def test_the_record_is_written_after_everything_that_it_vouches_for(
 
     monkeypatch.setattr(_files, "write", note)
     deploy(spec, nix)
-    assert len(written) == 4
+    assert len(written) == 5
     assert written[-1] == spec.layout.record
 
 
@@ -394,7 +396,8 @@ def test_absent_leaves_the_mac_as_it_was_before_the_first_run(spec: Spec, nix: F
     deploy(spec, nix)
     deploy(spec, nix, port=2222)
     pathlib.Path(spec.layout.disk).write_text("disk")
-    pathlib.Path(spec.layout.log_path).write_text("log")
+    for suffix in ("", ".0", ".12.bz2", ".1.gz"):
+        pathlib.Path(spec.layout.log_path + suffix).write_text("log")
     pathlib.Path(spec.layout.temporary, "store.img").write_text("x")
     assert absent(spec, nix, check_mode=True).changed
     assert os.path.exists(spec.layout.disk)
@@ -410,6 +413,16 @@ def test_absent_with_keep_data_leaves_the_disk_alone(spec: Spec, nix: FakeNix) -
     assert os.listdir(spec.layout.working_directory) == ["nixos.qcow2"]
     assert not absent(spec, nix, keep_data=True).changed
     assert planning.read_generation(spec.layout.profile) == planning.Generation()
+
+
+def test_absent_leaves_the_other_entries_and_logs_beside_ours(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    others = (f"{_newsyslog.DIRECTORY}/other.conf", f"{spec.layout.log_path}.old", f"{spec.layout.log_path}.0.bz2.part")
+    for path in others:
+        pathlib.Path(path).write_text("mine")
+    absent(spec, nix)
+    assert all(os.path.exists(path) for path in others)
+    assert not os.path.exists(_newsyslog.path(spec.layout))
 
 
 def test_absent_never_removes_what_is_not_ours(spec: Spec, nix: FakeNix) -> None:
