@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# community.sh [SESSION...]: antsibull-nox and, through it, galaxy-importer, as Galaxy and the community's CI run them. In an
+# environment of its own, on a copy of the checkout. galaxy-importer needs Python 3.11 or 3.12.
+set -euo pipefail
+# shellcheck source=common.sh
+. "$(dirname -- "$0")/common.sh"
+
+nox=$CACHE/nox
+python=${NOX_PYTHON:-$(command -v python3.12 || command -v python3.11)}
+[ -x "$nox/bin/antsibull-nox" ] || {
+    "$python" -m venv "$nox"
+    "$nox/bin/pip" install --quiet nox antsibull-nox
+}
+"$ROOT/tests/tools/copy.sh"
+cd "$COPY"
+# The sessions ask git which files there are.
+git add --all
+git -c user.name=nobody -c user.email=nobody@example.com commit --quiet --message 'What is checked'
+[ $# -gt 0 ] || set -- lint docs-check license-check extra-checks build-import-check ansible-lint
+PATH=$nox/bin:$PATH nox --sessions "$@"
