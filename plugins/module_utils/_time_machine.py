@@ -1,0 +1,75 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""Keeping the builder's directory out of Time Machine's backups, with tmutil(8).
+
+The exclusion is the kind that tmutil calls sticky: an extended attribute of the directory, which goes with it. The other
+kind (`-p`, a fixed path) asks for Full Disk Access even of root, which sshd does not have (seen by NixOS/nix-installer with
+`tmutil addexclusion -p /nix`), and outlives the directory. It is the directory and not the disk alone, because a disk that is
+made anew is another file, and because the store image beside it is written at every start. All in it can be made again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
+
+TMUTIL = "/usr/bin/tmutil"
+_TIMEOUT = 120.0  # seconds; addexclusion asks backupd, which on some Macs takes more than ten
+
+
+@dataclasses.dataclass(frozen=True)
+class Exclusion:
+    """What happened to the exclusion of a path. line: for --diff, empty when nothing changed. warning: what went wrong."""
+
+    line: str = ""
+    warning: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the exclusion was, or in check mode would be, changed."""
+        return bool(self.line)
+
+
+def hold(path: str, excluded: bool, runner: Runner, check_mode: bool = False) -> Exclusion:
+    """See to it that Time Machine leaves `path` out (`excluded`), or has it in again. Nothing where there is no tmutil.
+
+    A Mac whose tmutil refuses keeps its builder: that is a warning, not an error.
+    """
+    if not os.path.exists(TMUTIL):
+        return Exclusion()
+    try:
+        if os.path.lexists(path):
+            if is_excluded(path, runner) == excluded:
+                return Exclusion()
+        elif not excluded or not check_mode:
+            return Exclusion()
+        if not check_mode:
+            _run(["addexclusion" if excluded else "removeexclusion", path], runner)
+    except CommandError as exc:
+        return Exclusion(warning=f"{exc.message} Time Machine's settings are as before; the builder works without.")
+    return Exclusion(line=f"Time Machine: {path} is left {'out' if excluded else 'in'}\n")
+
+
+def is_excluded(path: str, runner: Runner) -> bool:
+    """Whether Time Machine leaves the existing `path` out. CommandError when tmutil does not say."""
+    words = _run(["isexcluded", path], runner)
+    # `[Excluded]    /private/var/lib/x`: the path is the resolved one, so only the mark is looked at.
+    if not words.startswith(("[Excluded]", "[Included]")):
+        raise CommandError(f"{TMUTIL} isexcluded {path}: printed {words[:200]!r}.", command=TMUTIL)
+    return words.startswith("[Excluded]")
+
+
+def _run(arguments: list[str], runner: Runner) -> str:
+    done = runner.run([TMUTIL, *arguments], timeout=_TIMEOUT)
+    if done.rc != 0:
+        raise CommandError(
+            f"{TMUTIL} {' '.join(arguments)}: {done.words.rstrip('.') or f'exit status {done.rc}'}.", command=TMUTIL
+        )
+    return done.stdout.strip()
