@@ -11,7 +11,12 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_apply, _builder_plan, _builder_ready
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
+    _builder_apply,
+    _builder_plan,
+    _builder_ready,
+    _time_machine,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
@@ -25,7 +30,21 @@ def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SIL
         raise StateError("builder_vm: needs root, because the profile and the keys are root's. Set become: true.")
     runner = Runner()
     states = {"present": _present, "staged": _staged, "ready": _ready, "absent": _absent}
-    return states[params["state"]](params, runner, check_mode)
+    outcome = states[params["state"]](params, runner, check_mode)
+    if params["state"] in _KEPT_OUT:
+        _keep_out(outcome, layout_from(params).working_directory, runner, check_mode)
+    return outcome
+
+
+# States that leave a working directory behind, which Time Machine shall not have.
+_KEPT_OUT = ("present", "running")
+
+
+def _keep_out(outcome: Outcome, directory: str, runner: Runner, check_mode: bool) -> None:
+    exclusion = _time_machine.hold(directory, True, runner, check_mode)
+    outcome.changed = outcome.changed or exclusion.changed
+    outcome.after = (outcome.after or "") + exclusion.line
+    outcome.warnings += [exclusion.warning] if exclusion.warning else []
 
 
 def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:

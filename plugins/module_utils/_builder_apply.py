@@ -259,5 +259,6 @@ def running_vm(layout: Layout, runner: Runner) -> int | None:
         return None
     pid = int(content)
     done = runner.run(["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)], timeout=10)
-    ours = (layout.disk, os.path.realpath(layout.disk), layout.profile + "/bin/")
+    # vzvm has not the disk on its command line, but the configuration beside it.
+    ours = (layout.disk, os.path.realpath(layout.disk), layout.profile + "/bin/", layout.path("vzvm.json"))
     return pid if done.rc == 0 and any(word in done.stdout for word in ours) else None

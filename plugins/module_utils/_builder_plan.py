@@ -15,10 +15,10 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_runner, _files, _newsyslog
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_disk, _builder_runner, _files, _newsyslog, _vz
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import read_image
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import DISK_NAME, PUBLIC_KEY_NAME, Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import PUBLIC_KEY_NAME, Layout, Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError
 
 RECORD_VERSION = 1
@@ -340,7 +340,6 @@ _OURS = (
     "next",
     "rotation",
     "verified.json",
-    DISK_NAME,
 )
 
 
@@ -370,9 +369,10 @@ class Removal:
 def plan_removal(layout: Layout, keep_data: bool) -> Removal:
     """Read what there is of the builder and name it. keep_data: the data disk stays, and its directory with it."""
     entries = _names(layout.working_directory)
-    ours = [name for name in entries if name in _OURS and not (keep_data and name == DISK_NAME)]
-    foreign = tuple(name for name in entries if name not in _OURS)
-    stays = bool(foreign) or (keep_data and DISK_NAME in entries)
+    data = _builder_disk.names(layout)
+    ours = [name for name in entries if (name in _OURS or _vz.is_ours(name) or name in data) and not (keep_data and name in data)]
+    foreign = tuple(name for name in entries if name not in ours and name not in data)
+    stays = bool(foreign) or (keep_data and bool(data))
     paths = [layout.path(name) for name in ours if not _is_tree(layout.path(name))]
     paths += [path for path in (layout.log_path, layout.profile, _newsyslog.path(layout)) if _files.lstat(path) is not None]
     parents = read_record(layout).get("created_parents") if "builder.json" in entries else None

@@ -202,7 +202,7 @@ stop_leftover() {
     case $pid in
         '' | *[!0-9]*) pid=0 ;;
     esac
-    if [ "$pid" -gt 1 ] && running_as "$pid" "$disk" "$(pwd -P)/${disk##*/}" "$program"; then
+    if [ "$pid" -gt 1 ] && running_as "$pid" "$disk" "$(pwd -P)/${disk##*/}" "$program" "$directory/vzvm.json"; then
         say "a VM of an earlier run is left (process $pid): stopping it first"
         vm=$pid
         stop_vm "$pid"
@@ -237,9 +237,10 @@ rm -rf "$directory/tmp"
 mkdir -m 0700 "$directory/tmp" || leave 73
 KEYS=$directory/keys
 NIX_DISK_IMAGE=$disk
+VZVM_STATE_DIR=$directory
 TMPDIR=$directory/tmp
 USE_TMPDIR=1
-export KEYS NIX_DISK_IMAGE NIX_SSL_CERT_FILE QEMU_OPTS TMPDIR USE_TMPDIR
+export KEYS NIX_DISK_IMAGE NIX_SSL_CERT_FILE QEMU_OPTS TMPDIR USE_TMPDIR VZVM_STATE_DIR
 unset QEMU_NET_OPTS QEMU_KERNEL_PARAMS
 
 say "starting the VM: $QEMU_OPTS, ssh on $address port $port"

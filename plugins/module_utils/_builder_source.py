@@ -15,6 +15,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _vz
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import HOST_KEY_MODULE, builder_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed
@@ -128,6 +129,7 @@ def expression(locked: str, system: str, spec: Spec) -> str:
     names = " ".join(_string(name) for name in attribute.split("."))
     disk = "" if spec.disk_mib is None else f"diskSize = lib.mkForce {spec.disk_mib};"
     guest = f"({HOST_KEY_MODULE})" if spec.per_mac else ""
+    hypervisor = _vz.module(spec.cores, spec.memory_mib, spec.nested, spec.host_address, spec.port) if spec.vz else ""
     other = 'throw "the package takes no override, so its guest cannot get a host key of its own"' if spec.per_mac else "package"
     return f"""
 let
@@ -167,7 +169,7 @@ let
   }};
   overridden =
     if package ? override && package ? nixosConfig then
-      package.override (old: {{ modules = (old.modules or [ ]) ++ [ hostSide {guest} ]; }})
+      package.override (old: {{ modules = (old.modules or [ ]) ++ [ hostSide {hypervisor} {guest} ]; }})
     else
       {other};
 in
@@ -204,6 +206,7 @@ def realise(
             env = {**env, **more}
         output = _output(_build(nix, [*options, "--expr", expression(locked, system, spec)], locked, env), locked)
     program = find_program(output)
+    check_hypervisor(program, spec)
     check_forward(program, spec)
     return Realised(locked, program.store_path, program.name)
 
@@ -323,6 +326,17 @@ def read_forward(script: bytes) -> tuple[str | None, int | None]:
     if match is None:
         return None, None
     return match.group(1).decode(), int(match.group(2))
+
+
+def check_hypervisor(program: Program, spec: Spec) -> None:
+    """ConfigError unless the start script starts the hypervisor that the package's name promises."""
+    if _vz.is_vz_script(os.path.join(program.store_path, "bin", program.name)) == spec.vz:
+        return
+    is_one = "does not start vzvm" if spec.vz else "starts vzvm (Virtualization.framework)"
+    raise ConfigError(
+        f"package: {spec.package}: {program.store_path} {is_one}. Disk and options differ, so the attribute's name has to say "
+        "which it is: give those for vzvm, and only those, a name that ends in -vz, as nixpkgs does."
+    )
 
 
 def check_forward(program: Program, spec: Spec) -> None:

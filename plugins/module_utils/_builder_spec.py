@@ -16,6 +16,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _vz
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
 
 ALIAS = "linux-builder"  # HostKeyAlias of every ssh connection that runner and module make
@@ -152,7 +153,9 @@ class Spec:
     @property
     def overrides(self) -> dict[str, t.Any]:
         """What is built into the VM's start script, so that a change of it needs a new store path."""
-        overrides = {"host_address": self.host_address, "port": self.port, "disk_mib": self.disk_mib}
+        overrides: dict[str, t.Any] = {"host_address": self.host_address, "port": self.port, "disk_mib": self.disk_mib}
+        if self.vz:  # vzvm's configuration is written by the start script; QEMU takes these on its command line
+            overrides.update(cores=self.cores, memory_mib=self.memory_mib, nested=self.nested)
         # Left out where it is the stock image's, as it was before there was a choice.
         return {**overrides, "host_key": "per_mac"} if self.per_mac else overrides
 
@@ -225,6 +228,7 @@ def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memo
             "max_clock_skew", params["max_clock_skew"] if params.get("max_clock_skew") is not None else 60, 0, 86400
         ),
         **_change_options(params),
+        **_machine_options(params),
     )
 
 
@@ -236,6 +240,22 @@ def _change_options(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     }
     others = {name: params[name] for name in ("force", "prove", "uri") if params.get(name) is not None}
     return {**numbers, **others}
+
+
+def _machine_options(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The fields of Spec about the data disk and the hypervisor."""
+    vz = _vz.is_vz(_package(params["package"]))
+    nested = bool(params.get("nested_virtualization"))
+    if nested and not vz:
+        raise ConfigError(
+            "nested_virtualization: only darwin.linux-builder-vz has it. Name that as package, or leave this option out."
+        )
+    return {
+        "allow_disk_recreate": bool(params.get("allow_disk_recreate")),
+        "disk_on_upgrade": params.get("disk_on_upgrade") or "keep",
+        "vz": vz,
+        "nested": nested,
+    }
 
 
 def parse_host_key(text: str) -> str:

@@ -20,7 +20,7 @@ import os
 import stat
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _mac
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _mac, _vz
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_nix import Layout, read_nix
@@ -85,6 +85,8 @@ def read(question: Question, host: Host | None = None) -> dict[str, t.Any]:
         "memory_mib": mac.memory_mib,
         "free_disk_mib": _mac.free_disk_mib(host.path(question.working_directory)),
         "virtualization": mac.virtualization,
+        "chip": mac.chip,
+        "rosetta": os.path.exists(host.path(_vz.ROSETTA)),
         "nix": nix.facts,
         "nix_conf": nix.conf,
         "daemon": _daemon(host, nix.daemon_label),
@@ -94,11 +96,14 @@ def read(question: Question, host: Host | None = None) -> dict[str, t.Any]:
     }
 
 
-def defaults(info: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def defaults(info: t.Mapping[str, t.Any], wish: _vz.Wish | None = None) -> dict[str, t.Any]:
     """What the roles use where the user names nothing; `max_jobs` is the builder's cores."""
+    wish = wish or _vz.Wish(None, False)
     cores = _mac.default_cores(int(info["cores"]))
     return {
         "system": info["system"] or "",
+        "systems": _vz.systems(wish.package or "", info["system"]),
+        "features": list(_vz.FEATURES) if wish.vz and wish.nested else [],
         "cores": cores,
         "memory_mib": _mac.default_memory_mib(int(info["memory_mib"])),
         "max_jobs": cores,

@@ -21,7 +21,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 SYSCTL = "/usr/sbin/sysctl"
 SYSTEM_VERSION = "/System/Library/CoreServices/SystemVersion.plist"
 
-_NAMES = ("hw.ncpu", "hw.memsize", "hw.optional.arm64", "kern.hv_support")
+_NAMES = ("hw.ncpu", "hw.memsize", "hw.optional.arm64", "kern.hv_support", "machdep.cpu.brand_string")
 _MIB = 1024 * 1024
 
 
@@ -32,6 +32,7 @@ class Mac:
     version, build: of macOS, for example `15.5` and `24F74`; empty when this is no macOS.
     architecture: `arm64`, `x86_64`, or what uname(2) says.
     cores: logical processors. memory_mib: MiB. virtualization: the hypervisor can be used; None: not known.
+    chip: its name, for example `Apple M3 Pro`; empty when the kernel does not say.
     """
 
     version: str
@@ -40,6 +41,7 @@ class Mac:
     cores: int
     memory_mib: int
     virtualization: bool | None
+    chip: str = ""
 
     @property
     def linux_system(self) -> str | None:
@@ -59,6 +61,7 @@ def read(runner: Runner | None = None, root: str = "/") -> Mac:
         cores=_positive(values.get("hw.ncpu")) or os.cpu_count() or 1,
         memory_mib=_positive(values.get("hw.memsize")) // _MIB or _physical_memory() // _MIB,
         virtualization=None if hypervisor is None else hypervisor != "0",
+        chip=values.get("machdep.cpu.brand_string", ""),
     )
 
 

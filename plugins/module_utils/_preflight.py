@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _vz
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._mac import version_key
 
 Info = t.Mapping[str, t.Any]
@@ -20,13 +21,14 @@ Info = t.Mapping[str, t.Any]
 class Wanted:
     """What shall be set up. minimum_macos: version; disk_mib: size of the VM's disk; reserve_mib: to stay free.
 
-    host_key: V(stock) or V(per_mac).
+    host_key: V(stock) or V(per_mac). hypervisor: what concerns vz.
     """
 
     minimum_macos: str = "13.0"
     disk_mib: int = 20480
     reserve_mib: int = 4096
     host_key: str = "stock"
+    hypervisor: _vz.Wish = _vz.Wish(None, False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Problem:
 def problems(info: Info, wanted: Wanted) -> list[Problem]:
     """All reasons, the most basic ones first; empty when the Mac can have the builder."""
     found: list[Problem] = []
-    for rule in (_rights, _macos, _architecture, _nix, _conf, _daemon, _directory, _disk, _other_builder, _address, _port):
+    for rule in _RULES:
         found.extend(rule(info, wanted))
     return found
 
@@ -92,6 +94,11 @@ def _architecture(info: Info, _wanted: Wanted) -> t.Iterator[Problem]:
             "architecture_unsupported",
             f"Architecture {info['architecture']}: there is a builder for arm64 and x86_64 only. Leave this host out.",
         )
+
+
+def _hypervisor(info: Info, wanted: Wanted) -> t.Iterator[Problem]:
+    for code, message in _vz.problems(info, wanted.hypervisor):
+        yield Problem(code, message)
 
 
 def _nix(info: Info, _wanted: Wanted) -> t.Iterator[Problem]:
@@ -193,3 +200,19 @@ def _port(info: Info, _wanted: Wanted) -> t.Iterator[Problem]:
     else:
         fix = f"Stop it (sudo kill {port['pid']}), or set linux_builder_port to a free port."
     yield Problem("port_taken", f"Port {port['number']} on {port['address']} is taken by {who}. {fix}")
+
+
+_RULES = (
+    _rights,
+    _macos,
+    _architecture,
+    _hypervisor,
+    _nix,
+    _conf,
+    _daemon,
+    _directory,
+    _disk,
+    _other_builder,
+    _address,
+    _port,
+)

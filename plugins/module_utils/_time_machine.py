@@ -69,7 +69,6 @@ def is_excluded(path: str, runner: Runner) -> bool:
 def _run(arguments: list[str], runner: Runner) -> str:
     done = runner.run([TMUTIL, *arguments], timeout=_TIMEOUT)
     if done.rc != 0:
-        raise CommandError(
-            f"{TMUTIL} {' '.join(arguments)}: {done.words.rstrip('.') or f'exit status {done.rc}'}.", command=TMUTIL
-        )
+        words = done.words.rstrip(".") or f"exit status {done.rc}"
+        raise CommandError(f"{TMUTIL} {' '.join(arguments)}: {words}.", command=TMUTIL)
     return done.stdout.strip()

@@ -50,7 +50,9 @@ options:
     type: path
     default: /nix/var/nix/profiles/linux-builder
   package:
-    description: Flake reference or store path of the wanted builder. Only handed back in RV(info.builder).
+    description:
+      - Flake reference or store path of the wanted builder. Handed back in RV(info.builder).
+      - An attribute that ends in C(-vz), as C(darwin.linux-builder-vz), needs Apple silicon, macOS 13 and Rosetta.
     type: str
   alias:
     description: Host name of the builder in its store URI. Used where O(uri) is not given.
@@ -65,6 +67,15 @@ options:
     description: Wanted size of the VM's disk in MiB. What an existing disk already takes up is not asked for again.
     type: int
     default: 20480
+  nested_virtualization:
+    description: Whether the builder's guest shall have C(/dev/kvm). Only C(darwin.linux-builder-vz) can give it one.
+    type: bool
+    default: false
+  supported_features:
+    description: System features that the builder shall offer, to see whether it can.
+    type: list
+    elements: str
+    default: []
   reserve_mib:
     description: Space in MiB that shall stay free beside the VM's disk, for the builder's programs in the Nix store.
     type: int
@@ -133,6 +144,13 @@ info:
     virtualization:
       description: Whether the hypervisor can be used; null where the kernel does not say.
       type: bool
+    chip:
+      description: Name of the processor.
+      type: str
+      sample: Apple M3 Pro
+    rosetta:
+      description: Whether Rosetta for Linux guests is installed.
+      type: bool
     nix:
       description:
         - C(path), C(version), C(variant) (V(upstream), V(determinate), V(lix)), C(managed_by), C(settings) that
@@ -163,10 +181,12 @@ info:
       type: list
       elements: dict
 defaults:
-  description: What the roles use where nothing is asked for - half the cores, a quarter of the memory, as many jobs as cores.
+  description:
+    - What the roles use where nothing is asked for - half the cores, a quarter of the memory, as many jobs as cores.
+    - C(systems) are those that O(package) builds for on this Mac, C(features) those that O(nested_virtualization) adds.
   returned: always
   type: dict
-  sample: {"system": "aarch64-linux", "cores": 4, "memory_mib": 4096, "max_jobs": 4}
+  sample: {"system": "aarch64-linux", "systems": ["aarch64-linux"], "features": [], "cores": 4, "memory_mib": 4096, "max_jobs": 4}
 problems:
   description: Every reason that stops this host, each with a fixed C(code) and a C(message) that names the fix.
   returned: always
@@ -198,7 +218,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _audit, _info, _preflight
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _audit, _info, _preflight, _vz
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
 
 
@@ -215,10 +235,11 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
     host = _info.Host()
     info = _info.read(question, host)
     info["builder"]["package"] = params["package"]
-    wanted = _preflight.Wanted(params["minimum_macos"], params["disk_mib"], params["reserve_mib"], params["host_key"])
+    wish = _vz.Wish(params["package"], params["nested_virtualization"], params["supported_features"])
+    wanted = _preflight.Wanted(params["minimum_macos"], params["disk_mib"], params["reserve_mib"], params["host_key"], wish)
     result = {
         "info": info,
-        "defaults": _info.defaults(info),
+        "defaults": _info.defaults(info, wish),
         "problems": [problem.as_dict() for problem in _preflight.problems(info, wanted)],
         "exposed_keys": [dict(key) for key in _audit.exposed_keys(params["client_key"], params["working_directory"])],
         "processes": host.runner.started,
@@ -239,6 +260,8 @@ def main() -> None:
             "alias": {"type": "str", "default": "linux-builder"},
             "uri": {"type": "str"},
             "disk_mib": {"type": "int", "default": 20480},
+            "nested_virtualization": {"type": "bool", "default": False},
+            "supported_features": {"type": "list", "elements": "str", "default": []},
             "reserve_mib": {"type": "int", "default": 4096},
             "minimum_macos": {"type": "str", "default": "13.0"},
             "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},

@@ -73,9 +73,28 @@ options:
     type: int
   disk_mib:
     description:
-      - Size in MiB of the data disk when it is made. Where omitted, the package's own.
-      - An existing disk keeps its size; the module warns about the difference.
+      - Size in MiB of the data disk. Where omitted, an existing disk keeps its size, and a new one gets the package's own.
+      - A larger disk is grown in place where the guest grows its file system at boot, which the stock image does not.
     type: int
+  allow_disk_recreate:
+    description:
+      - Make the data disk anew, and lose what was built in it, where O(disk_mib) cannot be had in place. That is a smaller disk,
+        and under the stock image a larger one. Without it such a size is refused.
+      - The old disk stays as C(nixos.qcow2.before) until the new one is proven.
+    type: bool
+    default: false
+  disk_on_upgrade:
+    description:
+      - What becomes of the data disk when the image inside the VM is another one than the disk was made under.
+      - With V(recreate) it is made anew, as with O(allow_disk_recreate).
+    type: str
+    choices: [keep, recreate]
+    default: keep
+  nested_virtualization:
+    description:
+      - Give the guest C(/dev/kvm). Needs C(darwin.linux-builder-vz) as O(package), macOS 15 and an M3 or later.
+    type: bool
+    default: false
   host_address:
     description: IPv4 address of the Mac at which the guest's ssh is reached. Other than loopback needs O(host_key=per_mac).
     type: str
@@ -279,6 +298,9 @@ def main() -> t.NoReturn:
             "memory_mib": {"type": "int"},
             "cores": {"type": "int"},
             "disk_mib": {"type": "int"},
+            "allow_disk_recreate": {"type": "bool", "default": False},
+            "disk_on_upgrade": {"type": "str", "choices": ["keep", "recreate"], "default": "keep"},
+            "nested_virtualization": {"type": "bool", "default": False},
             "host_address": {"type": "str", "default": "127.0.0.1"},
             "port": {"type": "int", "default": 31022},
             "accept_any_address": {"type": "bool", "default": False},

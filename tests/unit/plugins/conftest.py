@@ -8,8 +8,17 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _time_machine
 
 settings.register_profile("fixed", derandomize=True, database=None)
 settings.register_profile("explore", print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture(autouse=True)
+def fixture_no_tmutil_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a Mac the tests leave its Time Machine alone; those about it bring a tmutil of their own."""
+    monkeypatch.setattr(_time_machine, "TMUTIL", "/nowhere/tmutil")

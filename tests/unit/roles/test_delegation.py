@@ -31,6 +31,7 @@ def line(form: str, reaching: str, exists: bool = False, needed: bool = False) -
         "linux_builder_supported_features": ["kvm"],
         "linux_builder_mandatory_features": [],
         "_linux_builder_pin": "cGlu",
+        "_linux_builder_probe": {"defaults": {"systems": ["aarch64-linux"], "features": ["kvm"]}},
         "_linux_builder_entry": {"builders_reaching": reaching, "builders_needed": needed},
         "_linux_builder_machines": {"stat": {"exists": exists}},
     }

@@ -488,3 +488,16 @@ def test_staging_the_vm_that_is_there_roots_nothing(spec: Spec, nix: FakeNix) ->
 def test_without_a_builder_there_is_no_pin_that_could_change(spec: Spec) -> None:
     staged = planning.plan_stage(spec, planning.read_current(spec), Realised("l", "/nix/store/x", "p"))
     assert (staged.before, staged.previous, staged.root) == (None, None, True)
+
+
+def test_every_disk_goes_with_the_data_and_stays_with_it(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    disks = {"nixos.qcow2", "nixos.qcow2.before", "nixos.qcow2.aside-20261123T100000Z", "disk.json"}
+    for name in (*disks, "vzvm.json"):
+        pathlib.Path(spec.layout.path(name)).write_text("")
+    removal = absent(spec, nix, keep_data=True)
+    assert set(os.listdir(spec.layout.working_directory)) == disks
+    assert removal.foreign == ()
+    removal = absent(spec, nix)
+    assert {os.path.basename(path) for path in removal.paths} >= disks
+    assert not os.path.exists(spec.layout.working_directory)

@@ -293,3 +293,22 @@ def test_a_store_path_cannot_get_a_host_key_of_its_own() -> None:
     path = f"/nix/store/{HASH}-create-builder"
     with pytest.raises(ConfigError, match="takes no override"):
         source.realise(Nix(Scripted(), "/nix"), path, with_(per_mac=True), {})
+
+
+def test_the_hypervisor_is_the_one_that_the_name_promises(store: pathlib.Path) -> None:
+    qemu = script(store / f"{HASH}-qemu/bin/run-nixos-vm", "exec qemu-system-aarch64")
+    vzvm = script(store / f"{HASH}-vzvm/bin/run-nixos-vm", 'exec vzvm "$imageDir/vzvm.json"')
+    program = {path: source.Program(str(path.parents[1]), "run-nixos-vm", None, None) for path in (qemu, vzvm)}
+    source.check_hypervisor(program[qemu], SPEC)
+    source.check_hypervisor(program[vzvm], with_(vz=True))
+    with pytest.raises(ConfigError, match="starts vzvm"):
+        source.check_hypervisor(program[vzvm], SPEC)
+    with pytest.raises(ConfigError, match="does not start vzvm"):
+        source.check_hypervisor(program[qemu], with_(vz=True))
+
+
+def test_the_options_of_vz_are_in_its_expression_alone() -> None:
+    text = source.expression("path:/a#darwin.linux-builder-vz", "aarch64-darwin", with_(vz=True, cores=6, memory_mib=2048))
+    assert "cores = lib.mkForce 6;" in text
+    assert "memorySize = lib.mkForce 2048;" in text
+    assert "memorySize" not in source.expression("path:/a#darwin.linux-builder", "aarch64-darwin", SPEC)

@@ -150,3 +150,21 @@ def test_no_path_gets_a_character_that_qemu_or_ssh_misread(text: str) -> None:
         return
     assert not set(layout.working_directory) & set(" ,%\"'\\$`\n\t\0")
     assert layout.working_directory.count("/") >= 2
+
+
+def test_processors_and_memory_are_built_into_the_vm_only_with_vz() -> None:
+    vz = "path:/x#darwin.linux-builder-vz"
+    assert spec(package=vz).vz
+    assert not spec().vz
+    assert spec(package=vz, cores=9).overrides != spec(package=vz).overrides
+    assert spec(package=vz, memory_mib=999).overrides != spec(package=vz).overrides
+    assert spec(package=vz, nested_virtualization=True).overrides != spec(package=vz).overrides
+    with pytest.raises(ConfigError, match="darwin.linux-builder-vz"):
+        spec(nested_virtualization=True)
+
+
+def test_what_may_happen_to_the_disk_is_no_override() -> None:
+    allowed = spec(allow_disk_recreate=True, disk_on_upgrade="recreate")
+    assert (allowed.allow_disk_recreate, allowed.disk_on_upgrade) == (True, "recreate")
+    assert (spec().allow_disk_recreate, spec().disk_on_upgrade) == (False, "keep")
+    assert allowed.overrides == spec().overrides

@@ -123,7 +123,15 @@ def test_a_mac_that_can_have_the_builder_costs_six_processes_and_has_no_problem(
     assert info["daemon"] == {"label": "org.nixos.nix-daemon", "loaded": True, "pid": 383, "state": "running"}
     assert info["port"]["listening"] is False
     assert info["builder"]["loaded"] is False
-    assert _info.defaults(info) == {"system": "aarch64-linux", "cores": 4, "memory_mib": 4096, "max_jobs": 4}
+    expected = {
+        "system": "aarch64-linux",
+        "systems": ["aarch64-linux"],
+        "features": [],
+        "cores": 4,
+        "memory_mib": 4096,
+        "max_jobs": 4,
+    }
+    assert _info.defaults(info) == expected
 
 
 def test_the_result_is_plain_json_without_secrets(root):

@@ -11,7 +11,7 @@ import typing as t
 import pytest
 import yaml
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _module, _time_machine
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.modules import builder_vm
 
@@ -83,3 +83,19 @@ def test_the_default_host_key_is_that_of_the_stock_image(params: dict[str, t.Any
 
 def test_the_report_is_an_outcome() -> None:
     assert _builder.Outcome is _module.Outcome
+
+
+def test_time_machine_is_told_and_its_refusal_is_a_warning(params: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def hold(path: str, excluded: bool, _runner: t.Any, _check_mode: bool) -> _time_machine.Exclusion:
+        seen.append((path, excluded))
+        return _time_machine.Exclusion(line="Time Machine: x\n", warning="no rights")
+
+    monkeypatch.setattr(_time_machine, "hold", hold)
+    outcome = builder_vm.execute(params, True)
+    assert seen == [(params["working_directory"], True)]
+    assert str(outcome.after).endswith("Time Machine: x\n")
+    assert outcome.warnings == ["no rights"]
+    builder_vm.execute({**params, "state": "absent"}, True)
+    assert len(seen) == 1
