@@ -279,6 +279,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder import execute
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import PARAMETER, detachable
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 
 STOCK_HOST_KEY = (
@@ -316,11 +317,12 @@ def main() -> t.NoReturn:
             "stop_timeout": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 300},
             "keep_data": {"type": "bool", "default": False},
+            PARAMETER: {"type": "dict"},  # not for users: the action plugin's
         },
         required_if=[("state", "present", ["package"]), ("state", "staged", ["package"])],
         supports_check_mode=True,
     )
-    run_module(module, execute)
+    run_module(module, detachable(execute))
 
 
 if __name__ == "__main__":
