@@ -34,7 +34,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress imp
 
 ROOT = "/var/run/nixmac-linux-builder"
 PARAMETER = "_job"  # what the action plugin passes: {"wait": seconds, "token": which job, for all but the first call}
-ANSWER = "job"  # what it gets back while the work goes on
+ANSWER = "still_at_it"  # what it gets back while the work goes on
 
 _POLL = 0.1  # seconds between two looks at the lock
 _LONGEST_WAIT = 60.0  # seconds that one execution of the module may wait

@@ -14,10 +14,10 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.plugin_utils._play_progress import HostStatus
 
 PARAMETER = "_job"  # as in module_utils/_job.py
-ANSWER = "job"
+ANSWER = "still_at_it"
 
 FIRST_WAIT = 7.0  # seconds that the first execution waits on the Mac, so that short work needs no second one
-POLL_WAIT = 9.0  # seconds that each further one waits there; with its own start a question takes about 10
+POLL_WAIT = 9.5  # seconds that each further one waits there; with its own start a question takes about 10
 PATIENCE = 6  # lost connections in a row that are borne
 PAUSE = 10.0  # seconds before the next try
 

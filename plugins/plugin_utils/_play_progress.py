@@ -21,7 +21,7 @@ import os
 import time
 import typing as t
 
-INTERVAL = 10.0  # seconds between two lines on a terminal
+INTERVAL = 9.0  # seconds that have to lie between two lines on a terminal; a poll comes every ten or so
 
 # The order in which builder_vm goes through them; what is not here counts as the last.
 PHASES = ("", "fetch", "build", "push", "drain", "stop", "disk", "switch", "start", "ready", "prove", "roll back")
