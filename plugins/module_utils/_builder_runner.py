@@ -8,6 +8,9 @@
 
 The script is POSIX sh: launchd's world on a Mac has no Python. It holds one VM, turns a SIGTERM into an
 orderly `shutdown now` in the guest, and never leaves a VM behind that the next start would not find.
+
+While the VM runs, the log is the runner's own: a descriptor that launchd opened, or QEMU's, would follow a log that
+newsyslog(8) renames. launchd opens the same file for what is said before, and by a shell that does not find the runner.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import ALIAS, USER, Spec
 
-# After stop_timeout: 5 s between SIGTERM and SIGKILL for QEMU, and what the shell itself needs.
+# After stop_timeout: 5 s between SIGTERM and SIGKILL for QEMU, 5 s for the log's last lines, and what the shell itself needs.
 _STOP_MARGIN = 20
 
 SSH = "/usr/bin/ssh"
@@ -66,8 +69,13 @@ export PATH
 _BODY = r"""
 claims=$directory/run
 pid_file=$directory/run/vm.pid
+runner_pid=$directory/run/runner.pid
+console=$directory/run/console
+reopen='run-builder: open the log again'
 claim=
 sole=
+keeper=
+starting=
 vm=
 spent=0
 
@@ -95,6 +103,97 @@ running_as() {
         esac
     done
     return 1
+}
+
+# Copy lines to standard output to their end (status 0), or until the log has to be opened again (status 3).
+copy_lines() {
+    while IFS= read -r line; do
+        case $line in
+            "$reopen") return 3 ;;
+            # After a prompt, which no line's end follows.
+            *"$reopen")
+                printf '%s\n' "${line%"$reopen"}"
+                return 3
+                ;;
+        esac
+        printf '%s\n' "$line"
+        [ -e "$log" ] || return 3
+    done
+    [ -z "$line" ] || printf '%s\n' "$line"
+    return 0
+}
+
+# Append standard input to the log, whatever becomes of the log meanwhile. What cannot be written is lost: a VM whose
+# console nobody reads would stand still.
+write_log() {
+    while :; do
+        copy_lines >>"$log"
+        case $? in
+            0) return 0 ;;
+            3) continue ;;
+        esac
+        if [ ! -d "${log%/*}" ] && mkdir -p "${log%/*}"; then
+            continue
+        fi
+        IFS= read -r line || return 0
+    done
+}
+
+# Ends with the last writer of its standard input, and by no signal but SIGKILL; a killed reader is followed by another.
+keep_log() {
+    trap '' TERM INT HUP
+    until (write_log); do
+        sleep 1
+    done
+}
+
+# Make descriptor 3, through which the VM's console comes into the log. Opened for reading too: nobody waits for the other
+# end then, nor gets SIGPIPE when it is gone.
+start_log() {
+    rm -f "$console"
+    mkfifo -m 0600 "$console" || leave 73
+    exec 3<>"$console"
+    exec 4<"$console"
+    # exec, as a shell keeps what it redirects for a function only, and an end would stay open with it.
+    (
+        exec <&4 >/dev/null 2>&1 3>&- 4<&-
+        keep_log
+    ) &
+    keeper=$!
+    # What newsyslog sends when it has renamed the log becomes a line among the console's lines, so none is lost or torn. In
+    # the background, as the reader may be stuck.
+    trap '(printf "%s\n" "$reopen" >"$console" &)' HUP
+    echo "$$" >"$runner_pid"
+}
+
+# From here on what is said goes into the log itself: the reader may be stuck, and the guest's shutdown must not wait for it.
+say_directly() {
+    trap : HUP
+    if (: >>"$log") 2>/dev/null; then
+        exec >>"$log" 2>&1
+    fi
+}
+
+# Let the console's last lines come into the log; but not longer than 5 s, as a stray process of the VM may hold it open.
+end_log() {
+    [ -n "$keeper" ] || return 0
+    rm -f "$console" "$runner_pid"
+    say_directly
+    exec 3>&- 4<&-
+    (
+        sleep 5
+        kill -KILL "$keeper"
+    ) >/dev/null 2>&1 &
+    limit=$!
+    # bash would tell of those that were killed.
+    {
+        while running "$keeper"; do
+            wait "$keeper"
+        done
+        kill -KILL "$limit"
+        wait "$limit"
+    } 2>/dev/null
+    keeper=
 }
 
 # Wait a second and add to `spent` what it really took, which is more on a busy Mac; but never more than 5, or
@@ -137,6 +236,7 @@ stop_vm() {
         tick
     done
     if ! running "$1"; then
+        end_log
         say "the guest has powered off after $spent s"
         return
     fi
@@ -151,6 +251,8 @@ stop_vm() {
 
 # End with status $1. What belongs to a VM is removed only by the instance that may have one.
 leave() {
+    trap '' TERM INT HUP
+    end_log
     if [ -n "$sole" ]; then
         rm -f "$pid_file"
         rm -rf "$directory/tmp"
@@ -164,9 +266,10 @@ leave() {
 on_stop() {
     trap '' TERM INT
     # The signal may come between the VM's start and the assignment that remembers it.
-    if [ -z "$vm" ] && [ "$!" != "$started_before" ]; then
+    if [ -z "$vm" ] && [ -n "$starting" ] && [ "$!" != "$started_before" ]; then
         vm=$!
     fi
+    [ -z "$keeper" ] || say_directly
     if [ -n "$vm" ] && running "$vm"; then
         say "asked to stop: shutting the guest down"
         stop_vm "$vm"
@@ -212,10 +315,6 @@ stop_leftover() {
 }
 
 cd "$directory" || exit 78
-# The number of the last background process has to be set before a trap can compare it.
-: &
-started_before=$!
-wait "$started_before"
 trap on_stop TERM INT
 trap : HUP
 take_claim
@@ -244,15 +343,20 @@ export KEYS NIX_DISK_IMAGE NIX_SSL_CERT_FILE QEMU_OPTS TMPDIR USE_TMPDIR VZVM_ST
 unset QEMU_NET_OPTS QEMU_KERNEL_PARAMS
 
 say "starting the VM: $QEMU_OPTS, ssh on $address port $port"
-# The VM's process writes its own number before it becomes the VM: no moment in which it runs unrecorded.
+start_log
 started_before=$!
-/bin/sh -c 'echo "$$" >"$1" && exec "$2"' run-builder-vm "$pid_file" "$program" </dev/null &
+starting=yes
+# The VM's process writes its own number before it becomes the VM: no moment in which it runs unrecorded.
+/bin/sh -c 'echo "$$" >"$1" && exec "$2"' run-builder-vm "$pid_file" "$program" </dev/null >&3 2>&1 3>&- 4<&- &
 vm=$!
+# Nobody but the reader holds the log open now.
+exec >/dev/null 2>&1 3>&- 4<&-
 while :; do
     status=0
     wait "$vm" || status=$?
     running "$vm" || break # else only a signal ended the wait
 done
+end_log
 say "the VM has ended with status $status"
 leave "$status"
 """
@@ -266,6 +370,7 @@ def text(spec: Spec, program: str) -> str:
         "directory": layout.working_directory,
         "disk": layout.disk,
         "program": f"{layout.profile}/bin/{program}",
+        "log": layout.log_path,
         "address": spec.host_address,
         "port": str(spec.port),
         "ca_file": spec.ca_file,

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import pathlib
 import plistlib
@@ -41,6 +43,7 @@ echo "$$" >>"$STAGE/vm.started"
 echo "console of $NIX_DISK_IMAGE"
 while [ ! -e "$STAGE/poweroff" ]; do
     sleep 0.05
+    [ ! -e "$STAGE/say" ] || { cat "$STAGE/say"; rm "$STAGE/say"; }
     [ ! -e "$STAGE/end" ] || exit "$(cat "$STAGE/end")"
     [ ! -e "$STAGE/crash" ] || kill -ABRT "$$"
 done
@@ -73,7 +76,8 @@ class Stage:
         self.put(self.program, VM)
         self.put(root / "ssh", SSH)
         monkeypatch.setattr(_builder_runner, "SSH", str(root / "ssh"))
-        layout = Layout(str(self.directory), str(root / "profile"), str(root / "log"), "org.example.builder")
+        self.log_path = root / "log"
+        layout = Layout(str(self.directory), str(root / "profile"), str(self.log_path), "org.example.builder")
         self.spec = Spec(
             layout=layout,
             package="x",
@@ -126,6 +130,35 @@ class Stage:
     def log(self) -> str:
         return "\n".join(self.lines("log"))
 
+    def say(self, text: str) -> None:
+        """Let the VM write `text` to its console, and wait until it has."""
+        (self.root / "say.new").write_text(text)
+        os.rename(self.root / "say.new", self.root / "say")
+        self.wait_for(lambda: not (self.root / "say").exists())
+
+    def logged(self, text: str) -> None:
+        """Wait until `text` is in the log."""
+        self.wait_for(lambda: text in self.log())
+
+    def rotate(self, number: int) -> pathlib.Path:
+        """What newsyslog(8) does: rename the log, make a new one, signal the process whose number is in the file."""
+        old = self.root / f"log.{number}"
+        os.rename(self.log_path, old)
+        self.log_path.touch()
+        os.kill(int((self.directory / "run/runner.pid").read_text()), signal.SIGHUP)
+        return old
+
+    def readers(self) -> list[int]:
+        """The processes that wait for lines of the console: those that only read the FIFO."""
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(entry / "fd/0") == str(self.directory / "run/console"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return sorted(found)
+
     def vm(self) -> int:
         return int(self.lines("vm.started")[-1])
 
@@ -142,7 +175,7 @@ class Stage:
 
     def close(self) -> None:
         for process in self.processes:
-            for victim in (process.pid, *(int(line) for line in self.lines("vm.started"))):
+            for victim in (process.pid, *(int(line) for line in self.lines("vm.started")), *self.readers()):
                 try:
                     os.kill(victim, signal.SIGKILL)
                 except ProcessLookupError:
@@ -326,6 +359,132 @@ def test_a_hangup_does_not_end_the_runner(stage: Stage) -> None:
     process.send_signal(signal.SIGHUP)
     (stage.root / "end").write_text("5")
     assert ended(process) == 5
+
+
+def holders(path: pathlib.Path) -> list[str]:
+    """Processes that have a file open, by what they are."""
+    found = []
+    for link in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if os.path.samestat(os.stat(link), os.stat(path)):
+                found.append((link.parent.parent / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_rotated_log_is_followed_without_a_line_lost_or_torn(stage: Stage) -> None:
+    process = stage.started()
+    old = []
+    for number in range(12):
+        stage.say(f"line {number}\n")
+        if number % 4 == 2:
+            old.append(stage.rotate(number))
+            stage.wait_for(lambda path=old[-1]: not holders(path))  # type: ignore[misc]
+            assert process.poll() is None
+    stage.logged("line 11")
+    text = "".join(path.read_text() for path in (*old, stage.log_path))
+    assert [line for line in text.splitlines() if line.startswith("line")] == [f"line {number}" for number in range(12)]
+    assert "open the log again" not in text
+    (stage.root / "end").write_text("3")
+    assert ended(process) == 3
+    assert stage.log().splitlines()[-1].endswith("the VM has ended with status 3")
+
+
+def test_a_prompt_before_the_rotation_stays_in_the_old_log(stage: Stage) -> None:
+    stage.started()
+    stage.say("login: ")
+    old = stage.rotate(0)
+    stage.say("after\n")
+    stage.logged("after")
+    assert stage.log() == "after"
+    assert old.read_text().endswith("login: \n")
+
+
+def test_while_the_vm_runs_nobody_but_the_reader_has_the_log_open(stage: Stage) -> None:
+    stage.started()
+    stage.logged("console of")
+    (reader,) = holders(stage.log_path)
+    assert "run-builder" in reader
+    assert int((stage.directory / "run/runner.pid").read_text()) == stage.processes[0].pid
+
+
+def test_a_last_line_without_an_end_comes_into_the_log(stage: Stage) -> None:
+    process = stage.started()
+    stage.say("# panic")
+    (stage.root / "end").write_text("1")
+    assert ended(process) == 1
+    assert stage.log().splitlines()[-2] == "# panic"
+    assert stage.clean()
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_reader_costs_no_line(stage: Stage, victim: int) -> None:
+    process = stage.started()
+    stage.logged("console of")
+    readers = stage.readers()
+    assert len(readers) == 2  # the one that reads, and the one that replaces it
+    os.kill(readers[victim], signal.SIGKILL)
+    stage.wait_for(lambda: not alive(readers[victim]))
+    stage.say("after\n")
+    stage.logged("after")
+    (stage.root / "end").write_text("0")
+    assert ended(process) == 0
+    stage.wait_for(lambda: "ended with status 0" in stage.log())
+
+
+def test_a_log_that_vanishes_is_made_again_with_its_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(tmp_path, monkeypatch, ["/bin/sh"])
+    directory = tmp_path / "a/b"
+    layout = dataclasses.replace(stage.spec.layout, log_path=str(directory / "log"))
+    stage.put(stage.runner, _builder_runner.text(dataclasses.replace(stage.spec, layout=layout), "run-nixos-vm"))
+    try:
+        stage.started()
+        log = directory / "log"
+        stage.wait_for(lambda: log.exists() and "console of" in log.read_text())
+        for remove in (lambda: log.unlink(), lambda: shutil.rmtree(tmp_path / "a")):
+            remove()
+            stage.say("one\n")  # written to what is gone, and noticed
+            stage.say("two\n")
+            stage.wait_for(lambda: log.exists() and "two" in log.read_text())
+    finally:
+        stage.close()
+
+
+def test_a_log_that_cannot_be_written_stops_neither_console_nor_shutdown(stage: Stage) -> None:
+    process = stage.started()
+    stage.logged("console of")
+    stage.log_path.unlink()
+    stage.log_path.mkdir()
+    for _number in range(4):
+        stage.say("x" * 70 + "\n" * 30000)  # each more than a FIFO holds
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == 0
+    assert stage.lines("vm.log") == ["orderly"]
+    assert stage.clean()
+
+
+def test_a_full_console_that_nobody_reads_does_not_keep_the_guest_from_its_shutdown(stage: Stage) -> None:
+    process = stage.started()
+    stage.logged("console of")
+    readers = stage.readers()
+    for reader in readers:
+        os.kill(reader, signal.SIGSTOP)
+    console = os.open(stage.directory / "run/console", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(console, b"x" * 4096)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    try:
+        stage.wait_for(lambda: stage.lines("vm.log") == ["orderly"])
+        assert ended(process) == 0
+    finally:
+        os.close(console)
+        for reader in readers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(reader, signal.SIGKILL)
+    assert stage.log().splitlines()[-1].partition("run-builder")[2].partition(": ")[2].startswith("the guest has powered off")
 
 
 def test_a_missing_program_or_public_key_is_named_and_starts_nothing(sh_stage: Stage) -> None:
