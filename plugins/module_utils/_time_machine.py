@@ -51,10 +51,18 @@ def hold(path: str, excluded: bool, runner: Runner, check_mode: bool = False) ->
         elif not excluded or not check_mode:
             return Exclusion()
         if not check_mode:
-            _run(["addexclusion" if excluded else "removeexclusion", path], runner)
+            _change(path, excluded, runner)
     except CommandError as exc:
         return Exclusion(warning=f"{exc.message} Time Machine's settings are as before; the builder works without.")
     return Exclusion(line=f"Time Machine: {path} is left {'out' if excluded else 'in'}\n")
+
+
+def _change(path: str, excluded: bool, runner: Runner) -> None:
+    verb = "addexclusion" if excluded else "removeexclusion"
+    _run([verb, path], runner)
+    # Seen on some Macs: success, and nothing changed (openradar 45250124).
+    if is_excluded(path, runner) != excluded:
+        raise CommandError(f"{TMUTIL} {verb} {path}: ended well, but changed nothing.", command=TMUTIL)
 
 
 def is_excluded(path: str, runner: Runner) -> bool:

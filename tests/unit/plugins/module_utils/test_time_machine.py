@@ -55,7 +55,7 @@ def test_the_first_run_excludes_and_the_second_only_looks(directory: str) -> Non
     tmutil = Tmutil()
     assert _time_machine.hold(directory, True, tmutil).line == f"Time Machine: {directory} is left out\n"
     assert not _time_machine.hold(directory, True, tmutil).changed
-    assert tmutil.verbs == ["isexcluded", "addexclusion", "isexcluded"]
+    assert tmutil.verbs == ["isexcluded", "addexclusion", "isexcluded", "isexcluded"]
     assert _time_machine.hold(directory, False, tmutil).changed
     assert not _time_machine.hold(directory, False, tmutil).changed
     assert tmutil.excluded == set()
@@ -84,6 +84,7 @@ def test_nothing_happens_without_tmutil(directory: str, monkeypatch: pytest.Monk
         (Tmutil({"addexclusion": "tmutil: addexclusion requires Full Disk Access privileges."}), "Full Disk Access"),
         (Tmutil({"isexcluded": ""}), "exit status 1"),
         (Tmutil(printed="what?"), "'what?'"),
+        (Tmutil(printed="[Included]    /x"), "changed nothing"),
     ],
 )
 def test_a_tmutil_that_refuses_is_a_warning(directory: str, tmutil: Tmutil, words: str) -> None:
