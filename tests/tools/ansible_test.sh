@@ -4,11 +4,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # ansible_test.sh COMMAND...: runs `ansible-test COMMAND...` in the copy of the checkout, without Docker.
-# Its caches and virtual environments live under .cache, the user's home stays as it is.
+# CORE_VENV names another environment whose ansible-test to run. Its caches and virtual environments live under .cache, the user's home stays as it is.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
 
+if [ -n "${CORE_VENV:-}" ]; then
+    PATH=$CORE_VENV/bin:${PATH#"$VENV/bin:"}
+    VENV=$CORE_VENV
+fi
 home=$CACHE/ansible-test-home
 mkdir -p "$home/.ansible/test/cache" "$home/.config"
 # pip's own settings stay in force: behind a proxy or a mirror they are what makes it work at all.
@@ -34,7 +38,7 @@ pythons=$CACHE/pythons
 rm -rf "$pythons"
 mkdir -p "$pythons"
 clean=$(printf '%s' "$PATH" | tr ':' '\n' | grep -v '/shims$' | paste -sd:)
-for version in 3.8 3.9 3.10 3.11 3.12 3.13; do
+for version in 3.8 3.9 3.10 3.11 3.12 3.13 3.14; do
     for candidate in $(PATH=$clean command -v "python$version" || true) "$HOME"/.pyenv/versions/"$version".*/bin/python"$version"; do
         if "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then
             ln -sf "$candidate" "$pythons/python$version"
