@@ -40,7 +40,7 @@ def _start(runner: Runner) -> subprocess.Popen[bytes] | None:
     if not os.access(CAFFEINATE, os.X_OK):
         return None
     try:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function
             [CAFFEINATE, "-i", "-w", str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -113,7 +113,7 @@ class Runner:
     def _start(self, argv: t.Sequence[str], speaks: bool, env: t.Mapping[str, str] | None, cwd: str) -> subprocess.Popen[bytes]:
         self.started += 1
         try:
-            return subprocess.Popen(
+            return subprocess.Popen(  # pylint: disable=ansible-bad-function
                 list(argv),
                 stdin=subprocess.PIPE if speaks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

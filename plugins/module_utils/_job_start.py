@@ -65,7 +65,7 @@ def start(directory: str, entry: str, record: t.Mapping[str, t.Any]) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with open(os.path.join(directory, OUTPUT), "wb") as output:
-            subprocess.Popen(
+            subprocess.Popen(  # pylint: disable=ansible-bad-function
                 [sys.executable, "-I", "-c", _BOOT.format(name=__name__), root, directory, entry],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
