@@ -13,11 +13,16 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder_apply,
+    _builder_change,
+    _builder_change_plan,
     _builder_plan,
     _builder_ready,
     _time_machine,
 )
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec, layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
@@ -29,8 +34,11 @@ def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SIL
     if os.geteuid() != 0:
         raise StateError("builder_vm: needs root, because the profile and the keys are root's. Set become: true.")
     runner = Runner()
-    states = {"present": _present, "staged": _staged, "ready": _ready, "absent": _absent}
-    outcome = states[params["state"]](params, runner, check_mode)
+    states = {"present": _present, "staged": _staged, "ready": _ready, "stopped": _stopped, "absent": _absent}
+    if params["state"] == "running":
+        outcome = _running(params, runner, check_mode, progress)
+    else:
+        outcome = states[params["state"]](params, runner, check_mode)
     if params["state"] in _KEPT_OUT:
         _keep_out(outcome, layout_from(params).working_directory, runner, check_mode)
     return outcome
@@ -47,34 +55,78 @@ def _keep_out(outcome: Outcome, directory: str, runner: Runner, check_mode: bool
     outcome.warnings += [exclusion.warning] if exclusion.warning else []
 
 
+def _running(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
+    spec = _builder_apply.read_spec(params, runner)
+    report = _builder_change.Changer(spec, Tools(runner=runner), progress).run(check_mode)
+    change, current, ready = report.change, report.current, report.ready
+    result = _result(spec, change.files, current, report.realised, check_mode)
+    result.update(
+        ready=ready is not None,
+        boot_id=ready.boot_id if ready else None,
+        seconds=ready.seconds if ready else None,
+        phases=list(change.phases if check_mode and change.changed else report.taken),
+        restarted=_builder_change_plan.STOP in change.phases,
+        why=list(change.why),
+        rolled_back=False,
+    )
+    return Outcome(
+        changed=change.changed,
+        result=result,
+        before=change.before,
+        after=change.after,
+        header=spec.layout.working_directory,
+        warnings=_disk_warnings(spec, current),
+    )
+
+
+def _stopped(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
+    layout = layout_from(params)
+    waits = {"drain_timeout": params["drain_timeout"], "stop_timeout": params["stop_timeout"]}
+    tools = Tools(runner=runner)
+    stopped = _builder_change.stop(layout, tools, check_mode, uri=params["uri"], force=params["force"], **waits)
+    return Outcome(
+        changed=stopped,
+        before="VM: loaded\n" if stopped else "",
+        after="VM: not loaded\n" if stopped else "",
+        header=layout.label,
+    )
+
+
 def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
     spec = _builder_apply.read_spec(params, runner)
     plan, current, realised = _builder_apply.Deployment(spec, runner).run(check_mode)
-    generation = current.generation if check_mode else _builder_plan.read_generation(spec.layout.profile)
-    warnings = []
-    if spec.disk_mib and current.disk_mib and spec.disk_mib != current.disk_mib:
-        warnings.append(
-            f"{spec.layout.disk}: has {current.disk_mib} MiB, not the {spec.disk_mib} of disk_mib; an existing data disk is not "
-            "resized. For the new size stop the builder, remove that file (with all that was built in it) and start again."
-        )
     return Outcome(
         changed=plan.changed,
-        result={
-            "store_path": plan.store_path,
-            "generation": generation.number,
-            "package": realised.locked if realised else None,
-            "runner": spec.layout.runner,
-            "definition": plan.definition,
-            "cores": spec.cores,
-            "memory_mib": spec.memory_mib,
-            "disk_mib": current.disk_mib or spec.disk_mib,
-            "ready": False,
-        },
+        result={**_result(spec, plan, current, realised, check_mode), "ready": False},
         before=plan.before,
         after=plan.after,
         header=spec.layout.working_directory,
-        warnings=warnings,
+        warnings=_disk_warnings(spec, current),
     )
+
+
+def _result(spec: Spec, plan: Plan, current: Current, realised: Realised | None, check_mode: bool) -> dict[str, t.Any]:
+    """What V(present) and V(running) both return."""
+    generation = current.generation if check_mode else _builder_plan.read_generation(spec.layout.profile)
+    return {
+        "store_path": plan.store_path,
+        "generation": generation.number,
+        "package": realised.locked if realised else None,
+        "runner": spec.layout.runner,
+        "definition": plan.definition,
+        "cores": spec.cores,
+        "memory_mib": spec.memory_mib,
+        "disk_mib": current.disk_mib or spec.disk_mib,
+    }
+
+
+def _disk_warnings(spec: Spec, current: Current) -> list[str]:
+    if not (spec.disk_mib and current.disk_mib) or spec.disk_mib == current.disk_mib:
+        return []
+    return [
+        f"{spec.layout.disk}: has {current.disk_mib} MiB, not the {spec.disk_mib} of disk_mib; an existing data disk is not "
+        "resized. For the new size stop the builder, remove that file (with all that was built in it) and start again."
+    ]
 
 
 def _staged(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:

@@ -78,7 +78,7 @@ class Deployment:
     def __init__(self, spec: Spec, runner: Runner, nix: t.Callable[[Runner], Nix] = find_nix) -> None:
         self.spec = spec
         self.reference = source.parse_reference(spec.package)
-        self._session = NixSession(spec, runner, nix)
+        self.session = NixSession(spec, runner, nix)
 
     def run(self, check_mode: bool) -> tuple[Plan, Current, Realised | None]:
         """Read, plan, and unless `check_mode` apply. The third is None where nothing was realised."""
@@ -90,19 +90,25 @@ class Deployment:
     def _run(self, check_mode: bool) -> tuple[Plan, Current, Realised | None]:
         try:
             current = planning.read_current(self.spec)
-            realised = self._realise(current, check_mode)
+            realised = self.realise(current, check_mode)
             plan = planning.make_plan(self.spec, current, realised)
             if not check_mode and plan.changed and realised is not None:
-                self._apply(plan, realised)
+                self.prepare(plan.parents)
+                self.switch(plan, realised)
         finally:
-            self._session.close()
+            self.session.close()
         return plan, current, realised
 
-    def _realise(self, current: Current, check_mode: bool) -> Realised | None:
+    def known(self, current: Current) -> Realised | None:
+        """What was asked for, where no Nix is needed to know it."""
+        return planning.known_realisation(self.spec, current, planning.recorded_lock(self.spec, current))
+
+    def realise(self, current: Current, check_mode: bool) -> Realised | None:
+        """Build or fetch what was asked for, unless it is there. None in check mode where that is not known without."""
         locked = planning.recorded_lock(self.spec, current)
         if locked is None and (not check_mode or (self.spec.update and current.record)):
             # In check mode only a recorded builder is asked for: whether `update` would move it.
-            locked = source.lock(self._session.nix, self.reference, self._session.environment)
+            locked = source.lock(self.session.nix, self.reference, self.session.environment)
         known = planning.known_realisation(self.spec, current, locked)
         if known is not None or check_mode or locked is None:
             return known
@@ -111,10 +117,8 @@ class Deployment:
                 f"{self.spec.client_key}.pub: is missing, so the guest would let nobody in. "
                 "Make the key pair first (role credentials, or module ssh_host_key)."
             )
-        recorded = current.record.get("overrides")
-        running = recorded if isinstance(recorded, dict) else self.spec.overrides
-        where = (str(running.get("host_address", self.spec.host_address)), int(running.get("port", self.spec.port)))
-        return source.realise(self._session.nix, locked, self.spec, self._session.environment, where)
+        where = planning.recorded_where(current.record, self.spec)
+        return source.realise(self.session.nix, locked, self.spec, self.session.environment, where)
 
     def stage(self, check_mode: bool) -> Staged:
         """Realise and root what `run` would switch to, and leave profile, files and VM alone."""
@@ -126,26 +130,38 @@ class Deployment:
     def _stage(self, check_mode: bool) -> Staged:
         try:
             current = planning.read_current(self.spec)
-            realised = self._realise(current, check_mode)
+            realised = self.realise(current, check_mode)
             staged = planning.plan_stage(self.spec, current, realised)
             if staged.root and not check_mode and staged.store_path is not None:
-                source.root(self._session.nix, self.spec.layout.staged, staged.store_path, self._session.environment)
+                self.root_next(staged.store_path)
         finally:
-            self._session.close()
+            self.session.close()
         return staged
 
-    def _apply(self, plan: Plan, realised: Realised) -> None:
-        for path in plan.parents:
+    def root_next(self, store_path: str) -> None:
+        """Keep garbage collection from a VM that is not the profile's yet."""
+        source.root(self.session.nix, self.spec.layout.staged, store_path, self.session.environment)
+
+    def prepare(self, parents: t.Iterable[str]) -> None:
+        """Make the builder's directories, with owner and mode. parents: those above them."""
+        for path in parents:
             _make_directory(path, 0o755)
-        for path, mode in plan.directories:
+        for path, mode in self.spec.layout.directories:
             _make_directory(path, mode)
+
+    def switch(self, plan: Plan, realised: Realised) -> None:
+        """Make what was realised the profile's new generation, and write the files."""
         if plan.switch:
-            source.set_profile(self._session.nix, self.spec.layout.profile, realised.store_path, self._session.environment)
+            self.set_profile(realised.store_path)
         # The record comes last: without it the next run does everything again.
         for change in sorted(plan.files, key=lambda change: change.path == self.spec.layout.record):
             _files.write(change.path, change.content, planning.root_owned(change.mode), expected=change.before)
         if os.path.islink(self.spec.layout.staged):
             _files.remove(self.spec.layout.staged)  # the profile roots it now
+
+    def set_profile(self, store_path: str) -> None:
+        """Make `store_path` the profile's newest generation."""
+        source.set_profile(self.session.nix, self.spec.layout.profile, store_path, self.session.environment)
 
 
 class NixSession:

@@ -187,12 +187,15 @@ def known_realisation(spec: Spec, current: Current, locked: str | None) -> Reali
     return Realised(locked, store_path, program)
 
 
-def make_plan(spec: Spec, current: Current, realised: Realised | None) -> Plan:
-    """Everything that has to change. realised None: the store path is not known before it is built (check mode)."""
+def make_plan(spec: Spec, current: Current, realised: Realised | None, parents: tuple[str, ...] = ()) -> Plan:
+    """Everything that has to change. realised None: the store path is not known before it is built (check mode).
+
+    parents: directories above the working directory that an earlier run made and did not record.
+    """
     layout = spec.layout
     store_path = realised.store_path if realised else None
     runner = _builder_runner.text(spec, realised.program if realised else DEFAULT_PROGRAM)
-    parents = current.missing_parents
+    parents = (*parents, *current.missing_parents)
     wanted = {
         layout.known_hosts: (spec.known_hosts_line.encode(), 0o644),
         layout.runner: (runner.encode(), 0o755),
@@ -247,6 +250,13 @@ def recorded_host_key(record: t.Mapping[str, t.Any]) -> str | None:
     """V(stock) or V(per_mac): whose host key the recorded builder shows; None without a builder."""
     overrides = record.get("overrides")
     return str(overrides.get("host_key", "stock")) if isinstance(overrides, dict) else None
+
+
+def recorded_where(record: t.Mapping[str, t.Any], spec: Spec) -> tuple[str, int]:
+    """(address, port) of the recorded builder's ssh on this Mac; those asked for without a builder."""
+    overrides = record.get("overrides")
+    running = overrides if isinstance(overrides, dict) else spec.overrides
+    return str(running.get("host_address", spec.host_address)), int(running.get("port", spec.port))
 
 
 def root_owned(mode: int) -> _files.Ownership:
@@ -331,6 +341,7 @@ def _wanted(mode: int) -> str:
 # What can lie in the working directory because of us. Anything else there is somebody's, and stays.
 _OURS = (
     "builder.json",
+    "change.json",
     "run-builder",
     "known_hosts",
     "keys",
@@ -374,7 +385,8 @@ def plan_removal(layout: Layout, keep_data: bool) -> Removal:
     foreign = tuple(name for name in entries if name not in ours and name not in data)
     stays = bool(foreign) or (keep_data and bool(data))
     paths = [layout.path(name) for name in ours if not _is_tree(layout.path(name))]
-    paths += [path for path in (layout.log_path, layout.profile, _newsyslog.path(layout)) if _files.lstat(path) is not None]
+    singles = (layout.log_path, layout.previous, layout.profile, _newsyslog.path(layout))
+    paths += [path for path in singles if _files.lstat(path) is not None]
     parents = read_record(layout).get("created_parents") if "builder.json" in entries else None
     emptied = [layout.working_directory] if _files.lstat(layout.working_directory) is not None and not stays else []
     if emptied and isinstance(parents, list):

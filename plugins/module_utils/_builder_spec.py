@@ -76,6 +76,16 @@ class Layout:
         return self.path("next")
 
     @property
+    def previous(self) -> str:
+        """Root of the VM that served before the last change; beside the profile, where no Nix has to register it."""
+        return self.profile + "-previous"
+
+    @property
+    def journal(self) -> str:
+        """What a change that is under way has to finish or to undo, as JSON."""
+        return self.path("change.json")
+
+    @property
     def disk(self) -> str:
         """The guest's data disk."""
         return self.path(DISK_NAME)

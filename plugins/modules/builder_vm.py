@@ -7,17 +7,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: builder_vm
-short_description: Realise a Nix Linux builder under a profile and prepare its VM
+short_description: Deploy, change, upgrade and stop a Nix Linux builder's VM
 version_added: 0.1.0
 author:
   - The nixmac authors (@nixmac)
 description:
   - Resolves a flake reference once, records the lock, realises the VM and makes it a generation of a Nix profile, so that
     garbage collection on the Mac keeps it.
-  - Writes the working directory, the keys directory (public half only), the runner script and the pinned host key, and
-    returns the launchd job that M(nixmac.linux_builder.launchd_service) shall hold.
-  - Only host-side options are changed in the package, so that nothing has to be built on Linux.
-  - Waits, with O(state=ready), until the guest and its Nix daemon answer over authenticated ssh.
+  - Writes the working directory, the keys directory (public half only), the runner script and the pinned host key.
+  - With O(state=running) one call does all that is needed for a builder that serves. While the old VM still runs, the new
+    closure is built and rooted. Then running builds are waited for, the VM is shut down, profile, files and launchd job are
+    changed, and the new VM has to answer over authenticated ssh and, with another closure, to prove a build.
+  - When it does not, the builder from before is put back and started, and the module fails with the reason.
+  - A run that is killed leaves a journal, C(change.json) in O(working_directory). The next run finishes or undoes the change.
+  - Host-side options alone (O(cores), O(memory_mib), O(port) and so on) need nothing that is built on Linux.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
 attributes:
@@ -35,13 +38,16 @@ attributes:
 options:
   state:
     description:
+      - V(running) brings the builder to what was asked for and has it serve; see the description.
+      - V(stopped) waits for running builds, shuts the guest down in order and takes the launchd job out. It comes back with
+        V(running), or at the next start of the Mac.
       - V(present) realises the package and writes the files. Neither the launchd job nor a running VM is touched.
       - V(staged) realises the package too and roots it as C(next) in O(working_directory), but leaves the profile and all else
         alone. It is for a change that has to happen while the VM is stopped, such as that of the host key.
       - V(ready) changes nothing. It waits until the builder that was made with V(present) answers.
       - V(absent) removes profile, generations, files and log. It is refused while the launchd job is loaded or the VM runs.
     type: str
-    choices: [present, staged, ready, absent]
+    choices: [running, stopped, present, staged, ready, absent]
     default: present
   package:
     description:
@@ -51,7 +57,7 @@ options:
       - The attribute is looked up in C(packages), C(legacyPackages) and at the top of the flake; without one it is C(default).
       - A package that takes no override, such as the old C(darwin.builder) or a store path, is refused unless it listens at
         O(host_address) and O(port) by itself.
-      - Required with O(state=present) and O(state=staged).
+      - Required with O(state=running), O(state=present) and O(state=staged).
     type: str
   update:
     description: Resolve O(package) again, where the last run recorded what it resolved to.
@@ -161,9 +167,32 @@ options:
     type: int
     default: 60
   timeout:
-    description: Seconds to wait with O(state=ready).
+    description: Seconds that the guest gets from its start to an answer, with O(state=running) and O(state=ready).
     type: int
     default: 300
+  uri:
+    description: Store URI of the builder as the machines file has it. It tells whose builds are waited for before a stop.
+    type: str
+    default: ssh-ng://builder@linux-builder
+  drain_timeout:
+    description:
+      - Seconds to wait for running builds before the VM is stopped. After that the module fails, with nothing changed.
+      - From then until the new VM answers, new builds for the builder wait.
+    type: int
+    default: 600
+  force:
+    description: Stop the VM even under running builds. They fail.
+    type: bool
+    default: false
+  prove:
+    description: Build one derivation in the VM before a change of its closure counts as done, with O(state=running).
+    type: bool
+    default: true
+  keep_generations:
+    description:
+      - Generations of O(profile) to keep. The present one and the one that served before it are kept in any case.
+    type: int
+    default: 3
   keep_data:
     description: Keep the data disk with O(state=absent), and with it everything that was built in the guest.
     type: bool
@@ -171,8 +200,8 @@ options:
 notes:
   - Run it as root.
   - A run that finds everything as recorded starts no Nix process.
-  - A running builder gets another O(host_key) or O(public_host_key) in this order - V(staged), stop the launchd job, change the
-    machines entry, V(present), start the job. The role C(builder) does that.
+  - A running builder gets another O(host_key) or O(public_host_key) in this order - V(staged), V(stopped), change the
+    machines entry, V(running). The role C(builder) does that.
   - The working directory must not have a comma in its path, because QEMU takes none.
 seealso:
   - module: nixmac.linux_builder.launchd_service
@@ -180,26 +209,25 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Realise the builder and prepare its files
+- name: Have a builder that serves
   nixmac.linux_builder.builder_vm:
+    state: running
     package: github:NixOS/nixpkgs/bd495b825e5c4365131f9b744cce923d42c06158#darwin.linux-builder
     cores: 4
     memory_mib: 8192
   become: true
-  register: builder
 
-- name: Hold it running
-  nixmac.linux_builder.launchd_service:
-    label: org.nixmac.linux-builder
-    definition: "{{ builder.definition }}"
-    state: started
-  become: true
-
-- name: Wait until it answers
+- name: Shut it down until the next start of the Mac
   nixmac.linux_builder.builder_vm:
-    state: ready
-    timeout: 300
+    state: stopped
+    drain_timeout: 1800
   become: true
+
+- name: Prepare its files only, for a launchd job of one's own
+  nixmac.linux_builder.builder_vm:
+    package: github:NixOS/nixpkgs/bd495b825e5c4365131f9b744cce923d42c06158#darwin.linux-builder
+  become: true
+  register: builder
 
 - name: Remove it but keep what was built
   nixmac.linux_builder.builder_vm:
@@ -211,49 +239,49 @@ EXAMPLES = r"""
 RETURN = r"""
 store_path:
   description: Store path of the VM; null in check mode where it was not realised before.
-  returned: O(state=present), O(state=staged) or O(state=ready)
+  returned: all states but O(state=stopped) and O(state=absent)
   type: str
 generation:
   description: Number of the profile's generation; null without a profile.
-  returned: O(state=present) or O(state=ready)
+  returned: O(state=running), O(state=present) or O(state=ready)
   type: int
 package:
   description: The locked reference; null in check mode where it was not resolved before.
-  returned: O(state=present) or O(state=ready)
+  returned: O(state=running), O(state=present) or O(state=ready)
   type: str
 runner:
   description: Path of the script that the launchd job runs.
-  returned: O(state=present)
+  returned: O(state=running) or O(state=present)
   type: str
 definition:
   description:
     - The launchd job, for the option O(nixmac.linux_builder.launchd_service#module:definition).
     - Its environment holds a digest of runner and store path, so that the job restarts when either changes.
-  returned: O(state=present)
+  returned: O(state=running) or O(state=present)
   type: dict
 cores:
   description: Processors of the VM.
-  returned: O(state=present)
+  returned: O(state=running) or O(state=present)
   type: int
 memory_mib:
   description: Memory of the VM in MiB.
-  returned: O(state=present)
+  returned: O(state=running) or O(state=present)
   type: int
 disk_mib:
   description: Size in MiB of the existing data disk, else the wanted one; null where neither is known.
-  returned: O(state=present)
+  returned: O(state=running) or O(state=present)
   type: int
 ready:
   description: Whether guest and Nix daemon have answered.
-  returned: O(state=present) or O(state=ready)
+  returned: O(state=running), O(state=present) or O(state=ready)
   type: bool
 boot_id:
   description: The guest's C(/proc/sys/kernel/random/boot_id).
-  returned: O(state=ready), not in check mode
+  returned: O(state=running) or O(state=ready), not in check mode
   type: str
 seconds:
   description: Seconds that were waited.
-  returned: O(state=ready), not in check mode
+  returned: O(state=running) or O(state=ready), not in check mode
   type: float
 pinned:
   description: The host key that is pinned now, C(type base64); null where there is none.
@@ -267,6 +295,27 @@ previous:
   description: V(stock) or V(per_mac), as the builder was made that is there now; null where there is none.
   returned: O(state=staged)
   type: str
+phases:
+  description:
+    - The phases that were gone through, in check mode those that would be, of C(fetch), C(build), C(drain), C(stop), C(disk),
+      C(switch), C(start), C(ready) and C(prove). With nothing to do there is none, for a look is no phase.
+  returned: O(state=running)
+  type: list
+  elements: str
+  sample: [fetch, drain, stop, switch, start, ready, prove]
+restarted:
+  description: Whether a VM that ran was, or in check mode would be, stopped for the change.
+  returned: O(state=running)
+  type: bool
+why:
+  description: Why it was, in words.
+  returned: O(state=running)
+  type: list
+  elements: str
+rolled_back:
+  description: Whether the builder from before the change was put back and answers; true only where the module fails.
+  returned: O(state=running)
+  type: bool
 removed:
   description: Paths that were, or in check mode would be, removed.
   returned: O(state=absent)
@@ -287,11 +336,14 @@ STOCK_HOST_KEY = (
 )
 
 
+STATES = ["running", "stopped", "present", "staged", "ready", "absent"]
+
+
 def main() -> t.NoReturn:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["present", "staged", "ready", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": STATES, "default": "present"},
             "package": {"type": "str"},
             "update": {"type": "bool", "default": False},
             "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
@@ -316,10 +368,15 @@ def main() -> t.NoReturn:
             "ca_file": {"type": "path"},
             "stop_timeout": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 300},
+            "uri": {"type": "str", "default": "ssh-ng://builder@linux-builder"},
+            "drain_timeout": {"type": "int", "default": 600},
+            "force": {"type": "bool", "default": False},
+            "prove": {"type": "bool", "default": True},
+            "keep_generations": {"type": "int", "default": 3},
             "keep_data": {"type": "bool", "default": False},
             PARAMETER: {"type": "dict"},  # not for users: the action plugin's
         },
-        required_if=[("state", "present", ["package"]), ("state", "staged", ["package"])],
+        required_if=[("state", state, ["package"]) for state in ("running", "present", "staged")],
         supports_check_mode=True,
     )
     run_module(module, detachable(execute))

@@ -1,0 +1,359 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""From the builder that runs to the one that was asked for, and back again when the new one does not serve.
+
+The old VM serves until the new closure is built and rooted. From then on each phase is noted in the journal before it
+begins. What a phase does is read off the Mac, so a run that finds a journal goes on where the last one was killed; only
+what to go back to it takes from the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
+    _builder_drain,
+    _builder_journal,
+    _files,
+)
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_apply import Deployment, exclusive
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_plan import (
+    DISK,
+    DRAIN,
+    HARMLESS,
+    PROVE,
+    READY,
+    START,
+    STOP,
+    SWITCH,
+    Change,
+    Found,
+    can_go_back,
+    definition_in,
+    make_change,
+    origin_of,
+    request_key,
+    to_be_undone,
+)
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK, Journal, Origin
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest, Ready
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import (
+    PUBLIC_KEY_NAME,
+    Layout,
+    Spec,
+    connect_address,
+)
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
+
+_LEAST = 10.0  # seconds that a guest gets for its first answer, however long its port took
+
+
+@dataclasses.dataclass
+class Report:
+    """What was found, planned and done. taken: the phases that were gone through. ready: None in check mode."""
+
+    change: Change
+    current: Current
+    realised: Realised | None
+    taken: list[str]
+    ready: Ready | None = None
+
+
+class Changer:
+    """state=running."""
+
+    def __init__(self, spec: Spec, tools: Tools | None = None, progress: Progress = SILENT) -> None:
+        self.spec = spec
+        self.tools = tools or Tools()
+        self.deployment = Deployment(spec, self.tools.runner, self.tools.find_nix)
+        self.job = self.tools.job(spec.layout, self.tools.runner)
+        self.disk = self.tools.disk(spec.layout, self.tools.runner)
+        self._progress = progress
+        self._around = contextlib.ExitStack()
+        self._taken: list[str] = []
+        self._hold = _builder_drain.Hold()
+        self._started = 0.0  # by the clock, when the VM was
+        self._ready: Ready | None = None
+
+    def run(self, check_mode: bool) -> Report:
+        """Read, plan, and unless `check_mode` change. Raises the collection's errors; `rolled_back` is in their details."""
+        if check_mode:
+            return self._run(check_mode)
+        # As long as the other run may need for a start; what it fetches meanwhile is no work for this one.
+        wait = self.spec.timeout + self.spec.stop_timeout
+        with exclusive(self.spec.layout.profile, wait):
+            return self._run(check_mode)
+
+    def _run(self, check_mode: bool) -> Report:
+        try:
+            found = self._read()
+            if not check_mode and found.journal is not None and to_be_undone(found, self.spec):
+                raise self._complete_undo(found.journal)
+            realised = self._stage(found, check_mode)
+            report = self._plan(found, realised)
+            if not check_mode and realised is not None:
+                self._carry_out(report, found, realised)
+                report.ready = self._ready
+        finally:
+            self._hold.release()
+            self.deployment.session.close()
+            self._around.close()
+        return report
+
+    # --- reading and planning ------------------------------------------------------------------------------------
+
+    def _read(self) -> Found:
+        layout = self.spec.layout
+        service = self.job.look()
+        plist = self.job.read()
+        journal = _builder_journal.read(layout)
+        path = None if service is None or service.path is None else os.path.realpath(service.path)
+        return Found(
+            current=planning.read_current(self.spec),
+            service=service,
+            plist=plist,
+            misowned=self.job.misowned(plist),
+            journal=journal if journal is None or journal.phase not in HARMLESS else None,
+            parents=() if journal is None else journal.parents,
+            service_path=None if path == os.path.realpath(plist.path) else path,
+        )
+
+    def _plan(self, found: Found, realised: Realised | None) -> Report:
+        files = planning.make_plan(self.spec, found.current, realised, found.parents)
+        origin = origin_of(found, self.spec.layout)
+        disk = self.disk.plan(self.spec, origin.store_path, files.store_path)
+        serves = found.service is not None and found.service.running
+        reasons = self.tools.reasons(self.spec, found.current, self.tools.runner) if serves else ()
+        change = make_change(self.spec, found, files, origin, disk, reasons)
+        return Report(change, found.current, realised, self._taken)
+
+    def _stage(self, found: Found, check_mode: bool) -> Realised | None:
+        """Realise and root; the running VM goes on and builds what is for Linux."""
+        current = found.current
+        known = self.deployment.known(current)
+        if known is not None or check_mode:
+            return known or self.deployment.realise(current, check_mode)
+        _home = self.deployment.session.environment  # makes the working directory, where the journal goes
+        phase = "build" if self.spec.per_mac else "fetch"
+        journal = Journal(
+            phase, request_key(self.spec), origin_of(found, self.spec.layout), "", (*found.parents, *current.missing_parents)
+        )
+        if found.journal is None:
+            _builder_journal.write(self.spec.layout, journal)
+        self._enter(phase)
+        try:
+            realised = self.deployment.realise(current, check_mode)
+            if realised is not None and current.generation.store_path != realised.store_path:
+                self.deployment.root_next(realised.store_path)
+        except LinuxBuilderError:
+            if found.journal is None:
+                _builder_journal.remove(self.spec.layout)
+            raise
+        return realised
+
+    def _enter(self, phase: str) -> None:
+        if not self._taken:
+            self._around.enter_context(self.tools.around(self.tools.runner))
+        self._taken.append(phase)
+        self._progress.phase(phase)
+
+    # --- forward -------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, report: Report, found: Found, realised: Realised) -> None:
+        change = report.change
+        if not change.changed and found.journal is None:
+            _builder_journal.remove(self.spec.layout)
+            self._wait()
+            return
+        self.deployment.prepare(change.files.parents)
+        origin = origin_of(found, self.spec.layout)
+        journal = Journal("", request_key(self.spec), origin, "", change.files.parents)
+        steps: dict[str, t.Callable[[], None]] = {
+            DRAIN: self._drain,
+            STOP: self._stop,
+            DISK: self.disk.apply,
+            SWITCH: lambda: self._switch(change, origin, realised),
+            START: lambda: self._start(change.files.definition, self.spec.host_address, self.spec.port),
+            READY: self._wait,
+            PROVE: self._prove,
+        }
+        for phase in change.phases:
+            _builder_journal.write(self.spec.layout, dataclasses.replace(journal, phase=phase))
+            self._enter(phase)
+            try:
+                steps[phase]()
+            except LinuxBuilderError as exc:
+                raise self._failed(phase, exc, journal, change, found.journal is not None) from exc
+        self._finish(origin, realised.store_path)
+
+    def _drain(self) -> None:
+        self._hold = self.tools.drain(self.spec.uri, self.spec.drain_timeout, self.spec.force)
+
+    def _stop(self) -> None:
+        self.job.stop(self.spec.stop_timeout)
+
+    def _switch(self, change: Change, origin: Origin, realised: Realised) -> None:
+        if origin.store_path is not None and origin.store_path != realised.store_path:
+            # Old generations fall to `nix-collect-garbage -d`, this does not.
+            point(self.spec.layout.previous, origin.store_path)
+        self.deployment.switch(change.files, realised)
+
+    def _start(self, definition: dict[str, t.Any], address: str, port: int) -> None:
+        self._started = self.tools.clock()
+        self.job.start(definition, connect_address(address), port, self.spec.timeout)
+
+    def _wait(self) -> None:
+        spec = self.spec
+        self._ready = self._ask(Guest(spec.layout, spec.host_address, spec.port, spec.client_key))
+
+    def _ask(self, guest: Guest) -> Ready:
+        spent = self.tools.clock() - self._started if self._started else 0.0
+        return self.tools.ready(guest, self.tools.runner, max(_LEAST, self.spec.timeout - spent))
+
+    def _prove(self) -> None:
+        self._hold.release()
+        session = self.deployment.session
+        self.tools.prove(session.nix, self.spec, session.environment, self._ready.boot_id if self._ready else "")
+
+    def _finish(self, origin: Origin, store_path: str) -> None:
+        layout = self.spec.layout
+        self.disk.settle(store_path)
+        _builder_journal.remove(layout)
+        if os.path.islink(layout.staged):
+            _files.remove(layout.staged)
+        for link in superfluous(layout.profile, self.spec.keep_generations, origin.generation):
+            _files.remove(link)
+
+    # --- back ----------------------------------------------------------------------------------------------------
+
+    def _failed(self, phase: str, exc: LinuxBuilderError, journal: Journal, change: Change, resumed: bool) -> LinuxBuilderError:
+        """The error to raise: what happened, and what runs now."""
+        layout = self.spec.layout
+        if phase == DRAIN:
+            if not resumed:
+                _builder_journal.remove(layout)
+            return exc
+        if not can_go_back(journal.origin, self.spec, change):
+            return StateError(
+                f"{exc.message} There is no other builder to go back to, so this one stays; the next run goes on with it.",
+                **{**exc.details, "rolled_back": False, "phase": phase},
+            )
+        return self._undo(dataclasses.replace(journal, reason=exc.message), {**exc.details, "phase": phase})
+
+    def _complete_undo(self, journal: Journal) -> LinuxBuilderError:
+        return self._undo(journal, {}, "An earlier run was killed while it put the previous builder back. Its reason: ")
+
+    def _undo(self, journal: Journal, details: dict[str, t.Any], preface: str = "") -> LinuxBuilderError:
+        """Put the builder of `journal.origin` back and return the error that says so."""
+        words = preface + journal.reason
+        number = journal.origin.generation
+        try:
+            self._back(journal)
+        except LinuxBuilderError as exc:
+            return StateError(
+                f"{words} The builder from before could not be put back either: {exc.message} The next run tries again.",
+                **{**details, "rolled_back": False},
+            )
+        return StateError(
+            f"{words} The builder from before (generation {number}, {journal.origin.store_path}) was put back and answers.",
+            **{**details, "rolled_back": True, "store_path": journal.origin.store_path},
+        )
+
+    def _back(self, journal: Journal) -> None:
+        layout, origin = self.spec.layout, journal.origin
+        _builder_journal.write(layout, dataclasses.replace(journal, phase=ROLL_BACK))
+        self._enter(ROLL_BACK)
+        definition = definition_in(origin.plist)
+        if definition is None:
+            raise StateError(f"{layout.journal}: names no launchd job to go back to.")
+        if self.job.look() is not None:
+            self.job.stop(self.spec.stop_timeout)
+        self.disk.roll_back()
+        self._restore_profile(origin)
+        for path, content in origin.files.items():
+            restore_file(path, content, 0o755 if path == layout.runner else 0o644)
+        # The client's key is not a part of the image: the guest has to take the one that the Mac has now.
+        client = _files.read(self.spec.client_key + ".pub", limit=65536).content
+        if client is not None:
+            restore_file(os.path.join(layout.keys, PUBLIC_KEY_NAME), client, 0o644)
+        record = planning.read_record(layout)
+        address, port = planning.recorded_where(record, self.spec)
+        self._start(definition, address, port)
+        options = record.get("host_options")
+        client_key = options.get("client_key") if isinstance(options, dict) else None
+        self._ready = self._ask(Guest(layout, address, port, str(client_key or self.spec.client_key)))
+        _builder_journal.remove(layout)
+        for path in (layout.previous, layout.staged):
+            if os.path.islink(path):
+                _files.remove(path)
+
+    def _restore_profile(self, origin: Origin) -> None:
+        if planning.read_generation(self.spec.layout.profile).store_path == origin.store_path or origin.store_path is None:
+            return
+        link = f"{self.spec.layout.profile}-{origin.generation}-link"
+        try:
+            there = os.readlink(link) == origin.store_path
+        except OSError:
+            there = False
+        if there:
+            point(self.spec.layout.profile, os.path.basename(link))
+        else:  # garbage was collected meanwhile
+            self.deployment.set_profile(origin.store_path)
+
+
+def point(link: str, target: str) -> None:
+    """Make the symbolic link `link` name `target`, in one step, as Nix itself switches a profile."""
+    temporary = f"{link}.{os.getpid()}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    os.symlink(target, temporary)
+    os.replace(temporary, link)
+    _files.sync_directory(os.path.dirname(link))
+
+
+def restore_file(path: str, content: bytes | None, mode: int) -> None:
+    """Give a file of the builder its old content back; None removes it."""
+    if content is None:
+        _files.remove(path)
+    elif _files.read(path).content != content:
+        _files.write(path, content, planning.root_owned(mode))
+
+
+def superfluous(profile: str, keep: int, target: int | None) -> list[str]:
+    """Links of generations beyond the newest `keep`; neither the present one nor `target`, to which one may go back."""
+    links = planning.generation_links(profile)
+    present = planning.read_generation(profile).number
+    needed = {f"{profile}-{number}-link" for number in (present, target) if number is not None}
+    room = max(0, keep - len(needed))
+    others = [link for link in links if link not in needed]
+    return others[: len(others) - room] if room < len(others) else []
+
+
+def stop(
+    layout: Layout, tools: Tools, check_mode: bool, *, uri: str, force: bool, drain_timeout: float, stop_timeout: float
+) -> bool:
+    """state=stopped: drain, then take the job out. The timeouts in seconds. Returns whether it was loaded."""
+    if check_mode:
+        return tools.job(layout, tools.runner).look() is not None
+    with exclusive(layout.profile):
+        job = tools.job(layout, tools.runner)
+        if job.look() is None:
+            return False
+        hold = tools.drain(uri, drain_timeout, force)
+        try:
+            job.stop(stop_timeout)
+        finally:
+            hold.release()
+    return True

@@ -1,0 +1,101 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""Waiting until no build runs in the builder, and keeping new ones waiting while it is away.
+
+Nix locks one file with flock(2) for each build that it sends to a builder, and a build that finds every slot taken
+waits. So whoever holds the slots' locks both knows that nothing is built, and lets nothing begin.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import ALIAS, USER
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_busy import CURRENT_LOAD, is_locked
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+
+_POLL = 1.0  # seconds
+
+
+class Hold:
+    """The slots of a builder, locked by us until `release`; with the process they are free again in any case."""
+
+    def __init__(self) -> None:
+        self._descriptors: list[int] = []
+
+    def take(self, path: str) -> bool:
+        """Lock one slot; False when a build has it. A slot that cannot be opened (gone) is nobody's."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptors.append(descriptor)
+        return True
+
+    def release(self) -> None:
+        """Let the builds begin."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+
+def slots(uris: t.Iterable[str], directory: str = CURRENT_LOAD) -> list[str]:
+    """Names of the lock files of these builders: the store URI with `_` for `/`, perhaps parameters, and a number."""
+    stems = tuple(re.escape(uri.replace("/", "_")) for uri in uris)
+    ours = re.compile(rf"(?:{'|'.join(stems)})(?:[?:].*)?-[0-9]+")
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return []
+    return [name for name in names if ours.fullmatch(name)]
+
+
+def _names(uri: str) -> tuple[str, ...]:
+    # Under the alias the module itself builds, before anything is registered.
+    return uri, f"ssh-ng://{USER}@{ALIAS}", f"ssh://{USER}@{ALIAS}"
+
+
+def busy(uri: str, directory: str = CURRENT_LOAD) -> list[str]:
+    """Names of the slots in which the builder `uri` builds now."""
+    return [name for name in slots(_names(uri), directory) if is_locked(os.path.join(directory, name))]
+
+
+def drain(
+    uri: str,
+    timeout: float,
+    force: bool,
+    *,
+    directory: str = CURRENT_LOAD,
+    clock: t.Callable[[], float] = time.monotonic,
+    sleep: t.Callable[[float], None] = time.sleep,
+) -> Hold:
+    """Wait until nothing is built in the builder `uri`, and hold its slots. timeout: seconds.
+
+    StateError, with nothing held, when builds still run then; with `force` they are not waited for.
+    """
+    deadline = clock() + timeout
+    while True:
+        hold = Hold()
+        taken = [name for name in slots(_names(uri), directory) if not hold.take(os.path.join(directory, name))]
+        if not taken or force:
+            return hold
+        hold.release()
+        if clock() >= deadline:
+            raise StateError(
+                f"{uri}: {len(taken)} builds still run in the VM after {timeout:g} s ({', '.join(taken)}), so it was not stopped "
+                "and nothing was changed. Run again later, raise drain_timeout, or set force: true to end them.",
+                running=taken,
+            )
+        sleep(_POLL)
