@@ -75,7 +75,6 @@ def _running(params: dict[str, t.Any], runner: Runner, check_mode: bool, progres
         before=change.before,
         after=change.after,
         header=spec.layout.working_directory,
-        warnings=_disk_warnings(spec, current),
     )
 
 
