@@ -199,6 +199,8 @@ options:
     default: false
 notes:
   - Run it as root.
+  - The work goes on by itself on the Mac, in a process that a dropped connection does not end. The next run with the same
+    options picks it up. How far all Macs of a play are is told in one line, about every ten seconds.
   - A run that finds everything as recorded starts no Nix process.
   - A running builder gets another O(host_key) or O(public_host_key) in this order - V(staged), V(stopped), change the
     machines entry, V(running). The role C(builder) does that.
@@ -237,6 +239,18 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+work:
+  description:
+    - How the work went on by itself on the Mac, apart from the connection. Not with check mode, nor with C(async).
+    - C(polls) is how often it was asked after, once in about ten seconds; short work is not asked after.
+    - C(seconds) is what the task took.
+    - C(picked_up) says whether the work of an earlier run was found, still going on or with a result that nobody had read.
+  returned: always, but for check mode and tasks with C(async)
+  type: dict
+  sample:
+    polls: 3
+    seconds: 34.8
+    picked_up: false
 store_path:
   description: Store path of the VM; null in check mode where it was not realised before.
   returned: all states but O(state=stopped) and O(state=absent)
