@@ -23,6 +23,7 @@ description:
   - Host-side options alone (O(cores), O(memory_mib), O(port) and so on) need nothing that is built on Linux.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
+  - nixmac.linux_builder.long_work
 attributes:
   check_mode:
     support: full
@@ -199,8 +200,6 @@ options:
     default: false
 notes:
   - Run it as root.
-  - The work goes on by itself on the Mac, in a process that a dropped connection does not end. The next run with the same
-    options picks it up. How far all Macs of a play are is told in one line, about every ten seconds.
   - A run that finds everything as recorded starts no Nix process.
   - A running builder gets another O(host_key) or O(public_host_key) in this order - V(staged), V(stopped), change the
     machines entry, V(running). The role C(builder) does that.
@@ -342,7 +341,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder import execute
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import PARAMETER, detachable
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import detachable
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 
 STOCK_HOST_KEY = (
@@ -388,7 +387,7 @@ def main() -> t.NoReturn:
             "prove": {"type": "bool", "default": True},
             "keep_generations": {"type": "int", "default": 3},
             "keep_data": {"type": "bool", "default": False},
-            PARAMETER: {"type": "dict"},  # not for users: the action plugin's
+            "_job": {"type": "dict"},
         },
         required_if=[("state", state, ["package"]) for state in ("running", "present", "staged")],
         supports_check_mode=True,
