@@ -2,18 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# `darwin.linux-builder`: { modules } -> package with bin/create-builder and what nixpkgs passes through beside it.
-{ lib, system }:
+# `darwin.linux-builder` and, with vz, `darwin.linux-builder-vz`: { modules } -> package with bin/create-builder and what nixpkgs passes through beside it.
+{ lib, system, vz ? false }:
 let
   make = { modules }:
     let
-      options = import ./options.nix lib;
-      profile = { config, ... }: {
+      forVz = import ./vz.nix lib;
+      options = config: let all = import ./options.nix lib config; in if vz then forVz.options all config else all;
+      profile = if vz then forVz.profile else { config, ... }: {
         virtualisation.forwardPorts = [
           { from = "host"; guest.port = 22; host.port = config.virtualisation.darwin-builder.hostPort; }
         ];
       };
-      args = { inherit lib; pkgs = { stdenv.hostPlatform.system = "x86_64-linux"; inherit lib; }; modulesPath = toString ./.; };
+      args = { options = options config; inherit lib; pkgs = { stdenv.hostPlatform.system = "x86_64-linux"; inherit lib; }; modulesPath = toString ./.; };
       config = lib.evalModules { options = options config; modules = [ profile ] ++ modules; inherit args; };
       vm = import ./vm.nix { inherit lib system config; };
       workingDirectory = config.virtualisation.darwin-builder.workingDirectory;

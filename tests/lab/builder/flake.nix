@@ -17,6 +17,8 @@
       inherit lib;
       legacyPackages.${system}.darwin = {
         linux-builder = make { modules = [ ]; };
+        # Has the outer shape of nixpkgs' package for Virtualization.framework, and QEMU inside: see the lab's README.
+        linux-builder-vz = import ./builder.nix { inherit lib system; vz = true; } { modules = [ ]; };
         builder = (import ./old-builder.nix { inherit lib system; });
       };
     };

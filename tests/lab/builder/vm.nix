@@ -57,7 +57,14 @@ rec {
     parameters = "console=ttyS0 quiet panic=1 mitigations=off tsc=reliable no_timer_check builder.min_free=${toString vm.darwin-builder.min-free} builder.max_free=${toString vm.darwin-builder.max-free}";
   };
 
-  runVm = script "run-nixos-vm" {
+  vzvm = run "vzvm" ''
+    mkdir -p "$out/bin"
+    printf %s "$text" > "$out/bin/vzvm"
+    chmod 0555 "$out/bin/vzvm"
+  '' { text = readFile ./scripts/vzvm.py; };
+
+  runVm = if vm ? vz then scriptFrom "run-nixos-vm-vz" "run-nixos-vm" ({ toplevel = "${toplevel}"; vzvm = "${vzvm}"; } // (import ./vz.nix lib).words config)
+  else script "run-nixos-vm" {
     name = config.system.name;
     toplevel = "${toplevel}";
     cores = toString vm.cores;
