@@ -53,7 +53,9 @@ def clean_environment(extra: t.Mapping[str, str] | None = None) -> dict[str, str
 
 
 class Runner:
-    """Starts programs and counts them (`started`), so that a budget of processes can be tested."""
+    """Starts programs and counts them (`started`; `total` of all runners), so that a budget of processes can be tested."""
+
+    total: t.ClassVar[int] = 0
 
     def __init__(self) -> None:
         self.started = 0
@@ -112,6 +114,7 @@ class Runner:
 
     def _start(self, argv: t.Sequence[str], speaks: bool, env: t.Mapping[str, str] | None, cwd: str) -> subprocess.Popen[bytes]:
         self.started += 1
+        Runner.total += 1
         try:
             return subprocess.Popen(  # pylint: disable=ansible-bad-function
                 list(argv),

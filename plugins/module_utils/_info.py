@@ -20,7 +20,8 @@ import os
 import stat
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _mac, _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _info_guest, _mac, _verified, _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout as BuilderLayout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_nix import Layout, read_nix
@@ -96,6 +97,15 @@ def read(question: Question, host: Host | None = None) -> dict[str, t.Any]:
     }
 
 
+def ask_guest(question: Question, host: Host, info: dict[str, t.Any], client_key: str, timeout: float) -> None:
+    """Put what the guest says into `info["builder"]["guest"]`; null where no builder is known on this Mac."""
+    layout = BuilderLayout(question.working_directory, question.profile, "", question.label)
+    entries = (_text(host.path(question.machines), 1024 * 1024), str((info["nix"].get("settings") or {}).get("builders", "")))
+    way = _info_guest.find_way(layout, question.host_address, question.port, client_key, entries)
+    if way is not None:
+        info["builder"]["guest"] = _info_guest.ask(way, host.runner, timeout)
+
+
 def defaults(info: t.Mapping[str, t.Any], wish: _vz.Wish | None = None) -> dict[str, t.Any]:
     """What the roles use where the user names nothing; `max_jobs` is the builder's cores."""
     wish = wish or _vz.Wish(None, False)
@@ -131,12 +141,15 @@ def _builder(question: Question, host: Host, job: Service | None, error: str) ->
         "state": job.state if job else None,
         "pid": job.pid if job else None,
         "runs": job.runs if job else None,
+        "restarts": max(0, job.runs - 1) if job and job.runs is not None else None,
         "last_exit_code": job.last_exit_code if job else None,
         "store_path": store_path,
         "generation": generation,
         "working_directory": {"path": question.working_directory, "kind": _kind(directory)},
         "disk_used_mib": _allocated_mib(os.path.join(directory, "nixos.qcow2")),
-        "host_key": _host_key(directory),
+        **_record(directory),
+        "verified": _verified.read(dataclasses.replace(question, working_directory=directory)),
+        "guest": None,
         "public_host_key": _public_host_key(directory),
         "rotation": _text(os.path.join(directory, "rotation"), 200).strip() or None,
         "registered": _registered(host.path(question.machines), question.uri),
@@ -176,14 +189,20 @@ def _allocated_mib(path: str) -> int:
         return 0
 
 
-def _host_key(directory: str) -> str | None:
-    """Whose host key the builder in `directory` was made with: stock, per_mac, or None where there is none."""
+def _record(directory: str) -> dict[str, t.Any]:
+    """What the builder in `directory` was made from: host_key (stock, per_mac), pin (locked), requested; None: there is none."""
     try:
         record = json.loads(_text(os.path.join(directory, "builder.json"), 1024 * 1024))
     except ValueError:
-        return None
-    overrides = record.get("overrides") if isinstance(record, dict) else None
-    return str(overrides.get("host_key", "stock")) if isinstance(overrides, dict) else None
+        record = None
+    if not isinstance(record, dict):
+        return {"host_key": None, "pin": None, "requested": None}
+    overrides = record.get("overrides")
+    return {
+        "host_key": str(overrides.get("host_key", "stock")) if isinstance(overrides, dict) else None,
+        "pin": record.get("locked"),
+        "requested": record.get("requested"),
+    }
 
 
 def _public_host_key(directory: str) -> str | None:

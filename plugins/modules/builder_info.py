@@ -96,6 +96,21 @@ options:
     type: str
     choices: [stock, per_mac]
     default: stock
+  guest:
+    description:
+      - Ask the guest for RV(info.builder.guest), over one ssh session.
+      - Also a builder that was set up by hand or by nix-darwin is asked, when it is among the Nix daemon's machines.
+    type: bool
+    default: false
+  guest_timeout:
+    description: Seconds that the guest has for its answer.
+    type: int
+    default: 20
+  wanted:
+    description:
+      - Variables of this collection's roles with their values, under their full names (C(linux_builder_)...), to get RV(drift).
+      - C(ssh_alias) is the text that the role C(delegation) makes of its template; without it that file is not looked at.
+    type: dict
 notes:
   - Run it as root. Without, not every listener on a port can be seen, and RV(problems) says so.
 """
@@ -173,6 +188,11 @@ info:
         - C(label), C(loaded), C(state), C(pid), C(runs) and C(last_exit_code) of the launchd job,
           C(store_path) and C(generation) of the profile, C(working_directory), C(disk_used_mib),
           C(package) as it was given, and whether the machines file has an entry for it (C(registered)).
+        - C(restarts), the starts after the first since the job was loaded; C(pin), the locked reference of the image, and
+          C(requested), what it was made from; C(verified), the record of the last verified build. Each can be null.
+        - C(guest) with O(guest=true) - C(disk_total_mib), C(disk_free_mib), C(memory_total_mib), C(memory_available_mib),
+          C(uptime_seconds), C(boot_id), C(clock_skew_seconds) (guest minus Mac) give or take C(clock_uncertainty_seconds), and
+          C(error) when the guest did not answer. Null where there is no builder, or it was not to be asked.
         - C(host_key) (V(stock), V(per_mac) or null) of the builder that is there, C(public_host_key) (base64) of a host key of
           its own, and the C(rotation) of keys that was finished last.
       type: dict
@@ -195,6 +215,19 @@ problems:
   sample:
     - code: port_taken
       message: "Port 31022 on 127.0.0.1 is taken by ssh (pid 812, user root). Stop it (sudo kill 812), or ..."
+drift:
+  description:
+    - What a run of the roles with O(wanted) would change, by the modules' own plans. Nothing is changed.
+    - One entry for each role - C(area), its name; C(changed), null where C(error) says why it cannot be told; C(changes), lines
+      of the diffs, without secrets.
+  returned: when O(wanted) is given
+  type: list
+  elements: dict
+  sample:
+    - area: builder
+      changed: true
+      changes: ["- cores: 2", "+ cores: 4"]
+      error: null
 exposed_keys:
   description:
     - Private keys of the builder that others than root can read, in the Nix store or with a loose mode.
@@ -218,7 +251,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _audit, _info, _preflight, _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _audit, _info, _preflight, _vz, _wanted
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
 
 
@@ -232,18 +266,25 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
         port=params["port"],
         uri=params["uri"] or f"ssh-ng://builder@{params['alias']}",
     )
+    before = Runner.total
     host = _info.Host()
     info = _info.read(question, host)
+    if params["guest"]:
+        _info.ask_guest(question, host, info, params["client_key"], params["guest_timeout"])
     info["builder"]["package"] = params["package"]
     wish = _vz.Wish(params["package"], params["nested_virtualization"], params["supported_features"])
     wanted = _preflight.Wanted(params["minimum_macos"], params["disk_mib"], params["reserve_mib"], params["host_key"], wish)
+    exposed = _audit.exposed_keys(params["client_key"], params["working_directory"])
     result = {
         "info": info,
         "defaults": _info.defaults(info, wish),
         "problems": [problem.as_dict() for problem in _preflight.problems(info, wanted)],
-        "exposed_keys": [dict(key) for key in _audit.exposed_keys(params["client_key"], params["working_directory"])],
-        "processes": host.runner.started,
+        "exposed_keys": [dict(key) for key in exposed],
     }
+    if params["wanted"] is not None:
+        words = [str(key["message"]) for key in result["exposed_keys"]]
+        result["drift"] = _wanted.drift(_wanted.Wanted(params["wanted"], info, result["defaults"], words), host.runner)
+    result["processes"] = Runner.total - before
     return Outcome(changed=False, result=result, warnings=_preflight.warnings(info))
 
 
@@ -266,8 +307,13 @@ def main() -> None:
             "minimum_macos": {"type": "str", "default": "13.0"},
             "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
             "host_key": {"type": "str", "choices": ["stock", "per_mac"], "default": "stock", "no_log": False},
+            "guest": {"type": "bool", "default": False},
+            "guest_timeout": {"type": "int", "default": 20},
+            "wanted": {"type": "dict"},
         },
         supports_check_mode=True,
+        # A proxy's password can be in `wanted`: keep the options out of the system log, and out of the result.
+        no_log=True,
     )
     run_module(module, execute)
 

@@ -1,0 +1,267 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This module_util is PRIVATE to the collection: it may change at any time.
+
+"""What the roles would change on this Mac: their modules' own plans, made in one process and carried out by nobody.
+
+From the roles' variables the options of each module are made as the role's tasks make them; the module's own code then
+runs as in check mode. So there is one truth about what is right, and this file has only the way to it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import typing as t
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
+    _builder,
+    _files,
+    _launchd_service,
+    _machines_apply,
+    _nixconf,
+    _sshkey_apply,
+)
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Daemon
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Options as DaemonOptions
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_mask import Masker
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_keygen import SshKeygen
+
+OWNER = "nixmac.linux_builder"
+ALIAS_PATH = "/etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf"
+PREFIX = "linux_builder_"
+
+_MOST_LINES = 20
+_WIDEST = 200
+
+# Option of builder_vm -> the role's variable, where that is not the option's name.
+_RENAMED = {"client_key": "key_path", "update": "package_update"}
+_ZERO_IS_NONE = frozenset(("cores", "memory_mib"))
+
+
+class Options(dict):  # type: ignore[type-arg]
+    """A module's options as AnsibleModule hands them over: what was not given is None."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+class Change(t.NamedTuple):
+    """What one module's plan says: whether it changes something, and the texts of its diff, free of secrets."""
+
+    changed: bool
+    before: str = ""
+    after: str = ""
+
+
+class Wanted:
+    """The roles' variables without their prefix, and what the probe found out about the Mac.
+
+    info, defaults: as builder_info returns them. exposed: messages about private keys that others can read.
+    """
+
+    def __init__(
+        self,
+        variables: t.Mapping[str, t.Any],
+        info: t.Mapping[str, t.Any],
+        defaults: t.Mapping[str, t.Any],
+        exposed: t.Sequence[str] = (),
+    ) -> None:
+        self.given = {name.removeprefix(PREFIX): plain(value) for name, value in variables.items()}
+        self.info = info
+        self.defaults = defaults
+        self.exposed = exposed
+
+    def __getitem__(self, name: str) -> t.Any:
+        return self.given.get(name)
+
+    @property
+    def manual(self) -> bool:
+        """Whether the builder is registered in the form of the nixpkgs manual."""
+        return bool(self["form"] == "manual")
+
+    @property
+    def port(self) -> int:
+        """Where the guest's ssh is forwarded to."""
+        return 22 if self.manual else int(self["port"])
+
+    @property
+    def pin(self) -> str:
+        """The host key, base64 of its line; empty where the Mac has yet to make one."""
+        if self["host_key"] != "per_mac":
+            return str(self["public_host_key"])
+        return self.info["builder"].get("public_host_key") or ""
+
+    @property
+    def systems(self) -> list[str]:
+        """What the builder builds for."""
+        return list(self["systems"] or [self.defaults["system"]])
+
+    @property
+    def max_jobs(self) -> int:
+        """Builds at once."""
+        return int(self["max_jobs"] or self["cores"] or self.defaults["max_jobs"])
+
+
+def plain(value: t.Any) -> t.Any:
+    """A variable's value as the module would get it: `-e linux_builder_port=31023` arrives as a text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if isinstance(value, str) and value.lower() in ("true", "yes", "on", "false", "no", "off"):
+        return value.lower() in ("true", "yes", "on")
+    return value
+
+
+def drift(wanted: Wanted, runner: Runner) -> list[dict[str, t.Any]]:
+    """What each role would change: [{area, changed, changes, error}].
+
+    area: the role's name. changed: null where `error` says why it cannot be told. changes: lines of the diffs.
+    """
+    areas: tuple[tuple[str, t.Callable[[Wanted, Runner], t.Iterable[Change]]], ...] = (
+        ("credentials", _credentials),
+        ("trusted_users", _trusted_users),
+        ("builder", _builder_area),
+        ("delegation", _delegation),
+    )
+    return [_area(name, plans, wanted, runner) for name, plans in areas]
+
+
+def _area(name: str, plans: t.Callable[[Wanted, Runner], t.Iterable[Change]], wanted: Wanted, runner: Runner) -> dict[str, t.Any]:
+    try:
+        changes = [change for change in plans(wanted, runner) if change.changed]
+    except LinuxBuilderError as exc:
+        return {"area": name, "changed": None, "changes": [], "error": exc.message}
+    lines = [line for change in changes for line in difference(change)]
+    return {"area": name, "changed": bool(changes), "changes": lines[:_MOST_LINES], "error": None}
+
+
+def difference(change: Change) -> list[str]:
+    """The lines that differ, with - or + in front."""
+    lines = difflib.unified_diff(change.before.splitlines(), change.after.splitlines(), n=0, lineterm="")
+    kept = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+    return [Masker().clean(f"{line[0]} {line[1:].strip()}")[:_WIDEST] for line in kept]
+
+
+# --- the areas ---------------------------------------------------------------------------------------------------
+
+
+def _key_pair(path: str, comment: str, group: str, runner: Runner) -> Change:
+    options = Options(
+        path=path,
+        state="present",
+        comment=comment,
+        owner="root",
+        group=group,
+        mode="0600",
+        regenerate="if_invalid",
+        remove_backups=False,
+    )
+    report = _sshkey_apply.ensure(options, True, SshKeygen(runner))
+    return Change(report.changed, report.before, report.after)
+
+
+def _credentials(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
+    yield _key_pair(wanted["key_path"], "builder@localhost", "nixbld", runner)
+    yield from (Change(True, message) for message in wanted.exposed)
+
+
+def _nix_conf(wanted: Wanted, **request: t.Any) -> Change:
+    options = Options(path=wanted["nix_conf_path"] or None, owner=OWNER, validate=True, **request)
+    done = _nixconf.run(options, True)
+    return Change(done.changed, done.before or "", done.after or "")
+
+
+def _trusted_users(wanted: Wanted, _runner: Runner) -> t.Iterator[Change]:
+    users = wanted["trusted_users"]
+    yield _nix_conf(wanted, append={"trusted-users": users} if users else {}, absent=[] if users else ["trusted-users"])
+
+
+def _builder_area(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
+    there = wanted.info["builder"]["host_key"]
+    per_mac = wanted["host_key"] == "per_mac"
+    if there is not None and (there == "per_mac") is not per_mac:
+        yield Change(True, f"host key: {there}", f"host key: {wanted['host_key']}")
+    if per_mac and not wanted.pin:
+        return  # how the builder would look then is not known before the key is made
+    if per_mac:
+        yield _key_pair(f"{wanted['working_directory']}/keys/ssh_host_ed25519_key", "linux-builder", "wheel", runner)
+    done = _builder.execute(builder_options(wanted), True)
+    yield Change(done.changed, done.before or "", done.after or "")
+    job = Options(
+        label=wanted["label"],
+        domain="system",
+        definition=done.result["definition"],
+        state="started",
+        timeout=wanted["ready_timeout"],
+    )
+    service = _launchd_service.execute(job, True)
+    yield Change(service.changed, service.before, service.after)
+
+
+def builder_options(wanted: Wanted) -> Options:
+    """Options of builder_vm as the role builder gives them: an empty variable, and 0 of some, stands for an option left out."""
+    given = {name: value for name, value in wanted.given.items() if value != "" and (value != 0 or name not in _ZERO_IS_NONE)}
+    renamed = {option: wanted[variable] for option, variable in _RENAMED.items()}
+    return Options({**given, **renamed, "state": "present", "port": wanted.port, "public_host_key": wanted.pin, "update": False})
+
+
+def _delegation(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
+    entry = _machines_apply.run(_machine(wanted), True)
+    yield Change(entry.changed, entry.before or "", entry.after or "")
+    yield _ssh_alias(wanted)
+    settings = {"builders-use-substitutes": True, "build-poll-interval": wanted["build_poll_interval"]}
+    line = _builders_line(wanted, entry.result)
+    yield _nix_conf(wanted, settings={**settings, **line}, absent=[] if line else ["builders"])
+    decision = Daemon(DaemonOptions(), runner).run(True).decision
+    yield Change(decision.required, f"Nix daemon: {decision.reason}", "Nix daemon: restarted")
+
+
+def _machine(wanted: Wanted) -> Options:
+    return Options(
+        uri=f"ssh-ng://builder@{wanted['alias']}",
+        systems=wanted.systems,
+        ssh_key=wanted["key_path"],
+        max_jobs=wanted.max_jobs,
+        speed_factor=wanted["speed_factor"],
+        supported_features=wanted["supported_features"],
+        mandatory_features=wanted["mandatory_features"],
+        public_host_key=wanted.pin or None,
+        owner=OWNER,
+        state="absent" if wanted.manual else "present",
+    )
+
+
+def _ssh_alias(wanted: Wanted) -> Change:
+    """The role's template is filled in on the controller and arrives as `ssh_alias`."""
+    found = _files.read(ALIAS_PATH)
+    before = (found.content or b"").decode(errors="replace")
+    if wanted.manual:
+        return Change(found.content is not None, before)
+    if wanted["ssh_alias"] is None:
+        return Change(False)
+    ownership = _files.Ownership("root", "wheel", 0o644)
+    misowned = found.status is not None and ownership.differs(found.status)
+    remark = f"{ALIAS_PATH}: owner or mode\n" if misowned else ""
+    return Change(found.content is None or misowned or before != wanted["ssh_alias"], before + remark, wanted["ssh_alias"])
+
+
+def _builders_line(wanted: Wanted, entry: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """A `builders` line of ours: that of the manual's form, or one that leads to the machines file; {} where none is needed."""
+    if not wanted.manual:
+        return {"builders": entry["builders_reaching"]} if entry["builders_needed"] else {}
+    reaching = entry["builders_reaching"]
+    keep = reaching != f"@{_machines_apply.MACHINES}" or _files.lstat(_machines_apply.MACHINES) is not None
+    fields = (
+        "ssh-ng://builder@localhost",
+        ",".join(wanted.systems),
+        wanted["key_path"],
+        wanted.max_jobs,
+        wanted["speed_factor"],
+        ",".join(wanted["supported_features"]) or "-",
+        ",".join(wanted["mandatory_features"]) or "-",
+        wanted.pin or "-",
+    )
+    return {"builders": (f"{reaching};" if keep else "") + " ".join(map(str, fields))}
