@@ -102,7 +102,7 @@ def _image(row: Row, _now: str, digits: int = 12) -> str:
     if image is None:
         return ""
     number = "" if image["generation"] is None else f"#{image['generation']}"
-    pin = (image["revision"] or "")[:digits] or (image["pin"] or "")[:40]
+    pin = (image["revision"] or "")[:digits] or (image["pin"] or "").partition("?")[0][:40]
     return " ".join(word for word in (number, pin) if word) or (image["store_path"] or "")
 
 

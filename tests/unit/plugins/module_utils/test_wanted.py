@@ -1,0 +1,203 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From the roles' variables to the options of the modules, and from their plans to what is reported."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+import yaml
+from ansible.module_utils import basic
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
+    _builder,
+    _launchd_service,
+    _machines_apply,
+    _nixconf,
+    _sshkey_apply,
+    _wanted,
+)
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
+from ansible_collections.nixmac.linux_builder.plugins.modules import (
+    builder_vm,
+    launchd_service,
+    nix_conf,
+    nix_machine,
+    ssh_host_key,
+)
+
+ROLES = pathlib.Path(__file__).resolve().parents[4] / "roles"
+VARIABLES = {
+    name: value
+    for role in ("credentials", "trusted_users", "builder", "delegation")
+    for name, value in yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text()).items()
+}
+INFO = {"builder": {"host_key": "stock", "public_host_key": None}}
+DEFAULTS = {"system": "aarch64-linux", "cores": 4, "memory_mib": 4096, "max_jobs": 4}
+
+
+def wanted(info=None, exposed=(), **variables):
+    given = {**VARIABLES, **{f"linux_builder_{name}": value for name, value in variables.items()}}
+    return _wanted.Wanted(given, info or INFO, DEFAULTS, exposed)
+
+
+# Defaults that no plan for these states looks at.
+IRRELEVANT = {("builder_vm", "timeout")}
+
+
+class Asked(Exception):
+    """Carries an argument spec out of a module's main()."""
+
+
+def spec_of(module, monkeypatch):
+    """The argument spec with which a module makes its AnsibleModule."""
+
+    def stop(self, argument_spec, **_options):
+        raise Asked(argument_spec)
+
+    monkeypatch.setattr(basic.AnsibleModule, "__init__", stop)
+    with pytest.raises(Asked) as caught:
+        module.main()
+    return caught.value.args[0]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The options that each area's planner gets, on a Mac where nothing is to be done."""
+    calls = {}
+
+    def record(name, answer):
+        def run(options, *rest):
+            assert True in rest[:1]  # check mode
+            calls.setdefault(name, []).append(dict(options))
+            return answer
+
+        return run
+
+    done = Outcome(
+        False, {"definition": {"Label": "x"}, "builders_needed": False, "builders_reaching": "@/etc/nix/machines"}, "", ""
+    )
+    job = _launchd_service.Result(False, {}, [], False, "", "", "", [])
+    monkeypatch.setattr(_builder, "execute", record("builder_vm", done))
+    monkeypatch.setattr(_launchd_service, "execute", record("launchd_service", job))
+    monkeypatch.setattr(_machines_apply, "run", record("nix_machine", done))
+    monkeypatch.setattr(_nixconf, "run", record("nix_conf", done))
+    monkeypatch.setattr(_sshkey_apply, "ensure", record("ssh_host_key", _sshkey_apply.Report(False, {}, "", "", [])))
+
+    class Daemon:
+        def __init__(self, _options, _runner):
+            self.decision = type("Decision", (), {"required": False, "reason": "it is current"})
+
+        def run(self, check_mode):
+            assert check_mode
+            return self
+
+    monkeypatch.setattr(_wanted, "Daemon", Daemon)
+    return calls
+
+
+@pytest.mark.parametrize("form", ["alias", "manual"])
+@pytest.mark.parametrize("module", [builder_vm, launchd_service, nix_conf, nix_machine, ssh_host_key])
+def test_the_planners_get_what_the_module_would_give_them(asked, monkeypatch, module, form):
+    """What is not asked for is None for the planners here, and the default for them in the module: both must be one."""
+    _wanted.drift(wanted(form=form), Runner())
+    name = module.__name__.rpartition(".")[2]
+    spec = spec_of(module, monkeypatch)
+    assert asked[name]
+    for options in asked[name]:
+        for option, form_of in spec.items():
+            default = form_of.get("default")
+            if option not in options and default not in (None, False, [], {}):
+                assert (name, option) in IRRELEVANT, f"{option} is {default!r} by default"
+
+
+def test_a_converged_mac_has_no_drift(asked):
+    found = _wanted.drift(wanted(ssh_alias=None), Runner())
+    assert found == [
+        {"area": area, "changed": False, "changes": [], "error": None}
+        for area in ("credentials", "trusted_users", "builder", "delegation")
+    ]
+
+
+def test_options_are_those_of_the_roles(asked):
+    _wanted.drift(wanted(cores=6, systems=["x86_64-linux"], trusted_users=["alice"]), Runner())
+    (builder,) = asked["builder_vm"]
+    assert (builder["state"], builder["cores"], builder["port"]) == ("present", 6, 31022)
+    assert (builder["client_key"], builder["update"]) == ("/etc/nix/builder_ed25519", False)
+    assert "memory_mib" not in builder  # 0 is "as large as fits this Mac"
+    (job,) = asked["launchd_service"]
+    assert (job["label"], job["definition"], job["state"]) == ("org.nixmac.linux-builder", {"Label": "x"}, "started")
+    (machine,) = asked["nix_machine"]
+    assert (machine["uri"], machine["systems"], machine["max_jobs"]) == ("ssh-ng://builder@linux-builder", ["x86_64-linux"], 6)
+    trusted, delegation = asked["nix_conf"]
+    assert (trusted["append"], trusted["absent"]) == ({"trusted-users": ["alice"]}, [])
+    assert delegation["settings"] == {"builders-use-substitutes": True, "build-poll-interval": 1}
+    assert delegation["absent"] == ["builders"]
+
+
+def test_the_form_of_the_manual(asked):
+    _wanted.drift(wanted(form="manual", mandatory_features=["kvm"]), Runner())
+    assert asked["nix_machine"][0]["state"] == "absent"
+    assert asked["builder_vm"][0]["port"] == 22
+    line = asked["nix_conf"][1]["settings"]["builders"]
+    assert line.endswith(
+        "ssh-ng://builder@localhost aarch64-linux /etc/nix/builder_ed25519 4 1 benchmark,big-parallel kvm "
+        + VARIABLES["linux_builder_public_host_key"]
+    )
+
+
+def test_a_host_key_of_its_own(asked):
+    mine = {"builder": {"host_key": "per_mac", "public_host_key": "c3NoLWVkMjU1MTk="}}
+    _wanted.drift(wanted(mine, host_key="per_mac"), Runner())
+    assert asked["builder_vm"][0]["public_host_key"] == "c3NoLWVkMjU1MTk="
+    assert [options["path"] for options in asked["ssh_host_key"]] == [
+        "/etc/nix/builder_ed25519",
+        "/var/lib/linux-builder/keys/ssh_host_ed25519_key",
+    ]
+    found = _wanted.drift(wanted(host_key="per_mac"), Runner())
+    assert found[2] == {
+        "area": "builder",
+        "changed": True,
+        "changes": ["- host key: stock", "+ host key: per_mac"],
+        "error": None,
+    }
+
+
+def test_exposed_keys_are_drift(asked):
+    found = _wanted.drift(wanted(exposed=["/nix/store/x: a private key"]), Runner())
+    assert found[0]["changed"] is True
+    assert found[0]["changes"] == ["- /nix/store/x: a private key"]
+
+
+def test_an_area_that_cannot_be_read_says_why(asked, monkeypatch):
+    def fail(*_arguments):
+        raise StateError("builder_vm: needs root. Set become: true.")
+
+    monkeypatch.setattr(_builder, "execute", fail)
+    found = _wanted.drift(wanted(), Runner())
+    assert found[2] == {"area": "builder", "changed": None, "changes": [], "error": "builder_vm: needs root. Set become: true."}
+    assert found[3]["changed"] is False
+
+
+def test_differences_are_short_and_without_passwords():
+    before = "".join(f"same {number}\n" for number in range(100))
+    change = _wanted.Change(True, before + "proxy = http://bob:s3cret@proxy:3128\n", before + "proxy = " + "x" * 900 + "\n")
+    lines = _wanted.difference(change)
+    assert [line[0] for line in lines] == ["-", "+"]
+    assert "s3cret" not in json.dumps(lines)
+    assert max(map(len, lines)) <= 200
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [("31022", 31022), ("yes", True), ("False", False), ("path:/x#y", "path:/x#y"), ("", ""), ([1], [1]), (0, 0), (True, True)],
+)
+def test_variables_of_the_command_line(given, value):
+    found = _wanted.plain(given)
+    assert (type(found), found) == (type(value), value)
