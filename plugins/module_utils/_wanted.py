@@ -98,7 +98,12 @@ class Wanted:
     @property
     def systems(self) -> list[str]:
         """What the builder builds for."""
-        return list(self["systems"] or [self.defaults["system"]])
+        return list(self["systems"] or self.defaults["systems"])
+
+    @property
+    def features(self) -> list[str]:
+        """What the builder offers: what was named, and what the Mac itself brings."""
+        return list(dict.fromkeys([*self["supported_features"], *self.defaults["features"]]))
 
     @property
     def max_jobs(self) -> int:
@@ -226,7 +231,7 @@ def _machine(wanted: Wanted) -> Options:
         ssh_key=wanted["key_path"],
         max_jobs=wanted.max_jobs,
         speed_factor=wanted["speed_factor"],
-        supported_features=wanted["supported_features"],
+        supported_features=wanted.features,
         mandatory_features=wanted["mandatory_features"],
         public_host_key=wanted.pin or None,
         owner=OWNER,
@@ -260,7 +265,7 @@ def _builders_line(wanted: Wanted, entry: t.Mapping[str, t.Any]) -> dict[str, st
         wanted["key_path"],
         wanted.max_jobs,
         wanted["speed_factor"],
-        ",".join(wanted["supported_features"]) or "-",
+        ",".join(wanted.features) or "-",
         ",".join(wanted["mandatory_features"]) or "-",
         wanted.pin or "-",
     )

@@ -39,7 +39,7 @@ VARIABLES = {
     for name, value in yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text()).items()
 }
 INFO = {"builder": {"host_key": "stock", "public_host_key": None}}
-DEFAULTS = {"system": "aarch64-linux", "cores": 4, "memory_mib": 4096, "max_jobs": 4}
+DEFAULTS = {"system": "aarch64-linux", "systems": ["aarch64-linux"], "features": ["kvm"], "cores": 4, "max_jobs": 4}
 
 
 def wanted(info=None, exposed=(), **variables):
@@ -142,12 +142,12 @@ def test_options_are_those_of_the_roles(asked):
 
 
 def test_the_form_of_the_manual(asked):
-    _wanted.drift(wanted(form="manual", mandatory_features=["kvm"]), Runner())
+    _wanted.drift(wanted(form="manual", mandatory_features=["big"]), Runner())
     assert asked["nix_machine"][0]["state"] == "absent"
     assert asked["builder_vm"][0]["port"] == 22
     line = asked["nix_conf"][1]["settings"]["builders"]
     assert line.endswith(
-        "ssh-ng://builder@localhost aarch64-linux /etc/nix/builder_ed25519 4 1 benchmark,big-parallel kvm "
+        "ssh-ng://builder@localhost aarch64-linux /etc/nix/builder_ed25519 4 1 benchmark,big-parallel,kvm big "
         + VARIABLES["linux_builder_public_host_key"]
     )
 
