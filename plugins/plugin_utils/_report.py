@@ -184,7 +184,7 @@ def _finish(raw: t.Mapping[str, t.Any]) -> Row:
 
 def _words(result: t.Mapping[str, t.Any], otherwise: str) -> str:
     """What the failed task said; of a module that printed no JSON, its last line on stderr."""
-    said = str(result.get("msg") or "")
+    said = str(result.get("msg") or "").replace("Task failed: ", "", 1)
     last = str(result.get("module_stderr") or "").strip().splitlines()[-1:]
     return " ".join([said, *last]).strip() or otherwise
 
