@@ -18,7 +18,6 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder,
     _files,
-    _launchd_service,
     _machines_apply,
     _nixconf,
     _sshkey_apply,
@@ -38,8 +37,8 @@ _MOST_LINES = 20
 _WIDEST = 200
 
 # Option of builder_vm -> the role's variable, where that is not the option's name.
-_RENAMED = {"client_key": "key_path", "update": "package_update"}
-_ZERO_IS_NONE = frozenset(("cores", "memory_mib"))
+_RENAMED = {"client_key": "key_path", "timeout": "ready_timeout"}
+_ZERO_IS_NONE = frozenset(("cores", "memory_mib", "disk_mib"))
 
 
 class Options(dict):  # type: ignore[type-arg]
@@ -195,22 +194,24 @@ def _builder_area(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
         yield _key_pair(f"{wanted['working_directory']}/keys/ssh_host_ed25519_key", "linux-builder", "wheel", runner)
     done = _builder.execute(builder_options(wanted), True)
     yield Change(done.changed, done.before or "", done.after or "")
-    job = Options(
-        label=wanted["label"],
-        domain="system",
-        definition=done.result["definition"],
-        state="started",
-        timeout=wanted["ready_timeout"],
-    )
-    service = _launchd_service.execute(job, True)
-    yield Change(service.changed, service.before, service.after)
 
 
 def builder_options(wanted: Wanted) -> Options:
     """Options of builder_vm as the role builder gives them: an empty variable, and 0 of some, stands for an option left out."""
     given = {name: value for name, value in wanted.given.items() if value != "" and (value != 0 or name not in _ZERO_IS_NONE)}
     renamed = {option: wanted[variable] for option, variable in _RENAMED.items()}
-    return Options({**given, **renamed, "state": "present", "port": wanted.port, "public_host_key": wanted.pin, "update": False})
+    host = "localhost" if wanted.manual else wanted["alias"]
+    return Options(
+        {
+            **given,
+            **renamed,
+            "state": "running",
+            "update": False,
+            "port": wanted.port,
+            "public_host_key": wanted.pin,
+            "uri": f"ssh-ng://builder@{host}",
+        }
+    )
 
 
 def _delegation(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
