@@ -74,6 +74,8 @@ if stage 'Lab: stand-in image and guest' result lab; then
     stage 'Units and real programs on Python 3.9 (stand-in)' result real || status=1
     if [ "${1:-}" = --full ]; then
         stage 'Community: antsibull-nox, galaxy-importer' tests/tools/community.sh || status=1
+        stage 'Documentation site' tests/tools/site.sh || status=1
+        stage 'Sanity with each ansible-core' tests/tools/core_matrix.sh || status=1
         # What boots a VM many times. Each file and each scenario is a stage of its own, so that one can be run again alone.
         for file in tests/real/full_*.py; do
             [ ! -e "$file" ] || stage "Real: $(basename "$file" .py)" tests/lab/lab pytest "$file" || status=1
