@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_find import KEY, Seeker
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_plan import Options, Plan
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import missing_parents, root_owned
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import root_owned
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import SSH, ssh_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import ALIAS, USER
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
@@ -181,10 +181,8 @@ class Adoption:
         move = self.plan.move
         if move is None:
             return
-        parents = (*missing_parents(self.options.working_directory), self.options.working_directory)
-        if not os.path.isdir(self.options.working_directory):
-            self.manifest.claim("builder", dict.fromkeys(parents))
-            os.makedirs(self.options.working_directory, mode=0o755)
+        self.manifest.claim_tree("builder", self.options.working_directory)
+        os.makedirs(self.options.working_directory, mode=0o755, exist_ok=True)
         status = os.stat("/")
         _adopt_disk.move(move["from"], move["to"], status.st_uid, status.st_gid, 0o600)
 

@@ -25,6 +25,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_sour
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec, layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
 
@@ -34,6 +35,9 @@ def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SIL
     if os.geteuid() != 0:
         raise StateError("builder_vm: needs root, because the profile and the keys are root's. Set become: true.")
     runner = Runner()
+    if params["state"] in ("present", "staged", "running") and not check_mode:
+        layout = layout_from(params)
+        Manifest().claim_tree("builder", layout.working_directory, (layout.profile, layout.log_path))
     states = {"present": _present, "staged": _staged, "ready": _ready, "stopped": _stopped, "absent": _absent}
     if params["state"] == "running":
         outcome = _running(params, runner, check_mode, progress)

@@ -24,6 +24,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, find_nix
 
 _LOCK_WAIT = 60.0  # seconds; a run that realises for the first time takes longer, and then it is better to say so
@@ -231,10 +232,11 @@ def remove(params: t.Mapping[str, t.Any], runner: Runner, check_mode: bool) -> R
     """state=absent. StateError while the job is loaded or its VM runs: their files must not vanish under them."""
     layout = layout_from(params)
     keep_data = bool(params["keep_data"])
+    spared = Manifest().read().spared("builder")
     if check_mode:
-        return planning.plan_removal(layout, keep_data)
+        return planning.plan_removal(layout, keep_data, spared)
     with exclusive(layout.profile):
-        removal = planning.plan_removal(layout, keep_data)
+        removal = planning.plan_removal(layout, keep_data, spared)
         if removal.changed:
             _refuse_while_running(layout, runner)
             _remove(removal)

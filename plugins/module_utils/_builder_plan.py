@@ -377,13 +377,17 @@ class Removal:
         return "".join(f"{path}\n" for path in sorted((*self.paths, *self.trees, *self.empty_directories)))
 
 
-def plan_removal(layout: Layout, keep_data: bool) -> Removal:
-    """Read what there is of the builder and name it. keep_data: the data disk stays, and its directory with it."""
+def plan_removal(layout: Layout, keep_data: bool, spared: t.Container[str] = ()) -> Removal:
+    """Read what there is of the builder and name it. keep_data: the data disk stays, and its directory with it.
+
+    spared: paths that were there before the builder, and stay.
+    """
     entries = _names(layout.working_directory)
     data = _builder_disk.names(layout)
-    ours = [name for name in entries if (name in _OURS or _vz.is_ours(name) or name in data) and not (keep_data and name in data)]
-    foreign = tuple(name for name in entries if name not in ours and name not in data)
-    stays = bool(foreign) or (keep_data and bool(data))
+    kept = [name for name in entries if layout.path(name) in spared or (keep_data and name in data)]
+    ours = [name for name in entries if (name in _OURS or _vz.is_ours(name) or name in data) and name not in kept]
+    foreign = tuple(name for name in entries if name not in ours and name not in kept)
+    stays = bool(foreign or kept) or layout.working_directory in spared
     paths = [layout.path(name) for name in ours if not _is_tree(layout.path(name))]
     singles = (layout.log_path, layout.previous, layout.profile, _newsyslog.path(layout))
     paths += [path for path in singles if _files.lstat(path) is not None]
@@ -394,8 +398,8 @@ def plan_removal(layout: Layout, keep_data: bool) -> Removal:
         emptied += [_newsyslog.DIRECTORY] if _newsyslog.DIRECTORY in parents else []
     return Removal(
         paths=(
-            *paths,
-            *generation_links(layout.profile),
+            *(path for path in paths if path not in spared),
+            *(generation_links(layout.profile) if layout.profile not in spared else ()),
             *_newsyslog.rotated(layout.log_path, _names(os.path.dirname(layout.log_path))),
         ),
         trees=tuple(layout.path(name) for name in ours if _is_tree(layout.path(name))),

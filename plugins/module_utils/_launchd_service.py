@@ -31,6 +31,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchd_plan
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchd_plist import Definition, decode, readable
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchd_wait import Clock, Ready
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 
 _LABEL = re.compile(r"[^/\x00-\x1f\x7f]{1,255}")
 
@@ -78,6 +79,8 @@ def execute(params: t.Mapping[str, t.Any], check_mode: bool, host: Host | None =
     request, facts = _facts(launchctl, request, snapshot, found, session, warnings)
     plan = make_plan(request, facts)
     job = Job(launchctl, host.clock, request, facts, ready, float(params["timeout"]), snapshot.status, found)
+    if params.get("manifest") and definition is not None and not check_mode:
+        Manifest().claim("builder", {path: plan.write})
     if plan.changed and not check_mode:
         apply(job, plan)
         _look_again(job, plan)

@@ -20,6 +20,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixco
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError, FileError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines import Entry, check_uri, host_of, parse_entry
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, NixVersion, find_nix
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_edit import Site
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_parse import tokens_of
@@ -146,15 +147,21 @@ def _run_file(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: 
         )
     snapshot = _layout.read(path)
     line = None if entry is None else entry.line
+    manifest = Manifest() if params.get("manifest") else None
+    if manifest is not None and entry is None:
+        # What the entry was before the first run is put back in its place.
+        line = _line_before(manifest, path)
     warnings = _judge(path, snapshot.content, host, refuse=entry is not None, uri=uri)
     after = _file.plan_file(snapshot.content, uri, line)
     changed = after != snapshot.content
+    if manifest is not None and entry is not None and not check_mode:
+        manifest.claim("delegation", {path: None}, lines=_file.entries_of(snapshot.content, uri))
     if changed and not check_mode:
         _apply(snapshot, after)
     outside = host.builders_without(params.get("owner") or DEFAULT_OWNER)
     result = {
         "path": path,
-        "entry": line,
+        "entry": None if entry is None else entry.line,
         "reached": host.reached(host.builders, path),
         "builders": host.builders,
         "builders_needed": not host.reached(outside, path),
@@ -163,6 +170,11 @@ def _run_file(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, uri: 
     }
     texts = [(content or b"").decode("utf-8", "replace") for content in (snapshot.content, after)]
     return Outcome(changed, result, texts[0], texts[1], snapshot.path, warnings)
+
+
+def _line_before(manifest: Manifest, path: str) -> str | None:
+    known = manifest.read().entries.get(path)
+    return ";".join(known.lines) if known is not None and known.lines else None
 
 
 def _judge(path: str, content: bytes | None, host: Host, refuse: bool, uri: str) -> list[str]:

@@ -92,6 +92,12 @@ def _wrong_for_old(text: str) -> t.Iterator[str]:
             yield "a blank before `@` makes it a machine of that name"
 
 
+def entries_of(content: bytes | None, uri: str) -> list[str]:
+    """The entries for `uri` that a file has, as they are written."""
+    rows = (pieces(_text(row)) for row in Document.of(content or b"").lines)
+    return [piece for row in rows for piece in row if piece and same_uri(_entry_uri(piece) or "@", uri)]
+
+
 def _entry_uri(piece: str) -> str:
     return piece.split()[0] if piece and not piece.startswith("@") else ""
 

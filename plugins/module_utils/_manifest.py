@@ -141,6 +141,15 @@ class Manifest:
         """
         self.update(part, {path: None if content is None else digest(content) for path, content in writes.items()}, lines)
 
+    def claim_tree(self, part: str, directory: str, others: t.Iterable[str] = ()) -> None:
+        """Before a directory is made, or files come into it: keep which of it, and of the directories above, was there."""
+        missing = []
+        parent = os.path.dirname(directory)
+        while parent != "/" and not os.path.lexists(parent):
+            missing.append(parent)
+            parent = os.path.dirname(parent)
+        self.update(part, dict.fromkeys((*missing, directory, *others)), ())
+
     def release(self, part: str, paths: t.Iterable[str]) -> None:
         """Before a removal: keep what is at each path, once, and note that this collection removes it."""
         self.update(part, dict.fromkeys(paths, GONE), ())
@@ -164,11 +173,15 @@ class Manifest:
             legacy = known.legacy if known.there else self._older_version()
             self.save(dataclasses.replace(known, there=True, broken="", legacy=legacy, adoption=adoption))
 
-    def begin_legacy(self) -> None:
-        """Note that everything of an older version is being removed, so that a second attempt knows it too."""
+    def begin_legacy(self, directory: str) -> None:
+        """Note that everything of an older version is being removed, so that a second attempt knows it too.
+
+        directory: the builder's, which keep_data leaves to a later teardown.
+        """
         with self.locked():
             if not self.read().there:
-                self.save(Contents(there=True, legacy=PARTS))
+                entries = {directory: Entry("builder", Before(UNKNOWN))}
+                self.save(Contents(there=True, legacy=PARTS, entries=entries))
 
     def save(self, contents: Contents) -> None:
         """Write the manifest; one that could not be read is kept beside it."""

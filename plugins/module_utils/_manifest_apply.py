@@ -84,18 +84,24 @@ def _leave(params: t.Mapping[str, t.Any], check_mode: bool, manifest: Manifest) 
     if not contents.there and (manifest.marks_of_older_version() or _builder_of_older_version(params)):
         contents = Contents(there=True, legacy=PARTS)
         if not check_mode:
-            manifest.begin_legacy()
-    key, plist = params["client_key"], os.path.join(_DAEMONS, f"{params['label']}.plist")
-    adoption = contents.adoption
+            manifest.begin_legacy(params["working_directory"])
+    key = params["client_key"]
     result = {
         "owned": {part: contents.owns(part) for part in PARTS},
         "legacy": bool(contents.legacy),
-        "adopted": bool(adoption),
+        "adopted": bool(contents.adoption),
         "remove_key": all(_may(contents, "credentials", path) for path in (key, f"{key}.pub")),
-        "remove_plist": _may(contents, "builder", plist),
-        "keep_disk": bool(adoption.get("disk")),
+        "service": _service(contents, os.path.join(_DAEMONS, f"{params['label']}.plist")),
+        "keep_disk": bool(contents.adoption.get("disk")),
     }
     return Outcome(False, result, warnings=warnings)
+
+
+def _service(contents: Contents, plist: str) -> str:
+    """What becomes of the launchd job: absent, stopped where somebody else has changed its property list, or keep."""
+    if _may(contents, "builder", plist):
+        return "absent"
+    return "stopped" if plist in contents.entries and os.path.exists(plist) else "keep"
 
 
 def _may(contents: Contents, part: str, path: str) -> bool:
@@ -139,7 +145,7 @@ class Return:
         self.parts = tuple(params.get("parts") or PARTS)
         self.path = params.get("path")
         self.keep_data = bool(params["keep_data"])
-        self.directory = params["working_directory"]
+        self.directory = str(params["working_directory"])
         self.manifest = manifest
         self.launchctl = launchctl or Launchctl(Runner())
 
@@ -260,4 +266,3 @@ def _set_access(path: str, entry: Entry) -> None:
         os.chmod(path, entry.before.mode)
     except OSError as exc:
         raise FileError(f"{path}: owner or mode cannot be set: {exc.strerror}. Run as root.", path=path) from exc
-

@@ -98,7 +98,8 @@ def _decide(entry: Entry, now: Before) -> tuple[str, str]:
         return REMOVE, ""  # rmdir(2), which takes an empty one only
     if now.state == FILE and now.sha256 in entry.ours:
         return (REMOVE if before.state == ABSENT else RESTORE), ""
-    return LEFT, "changed by somebody else since this collection wrote it" if entry.ours else "made or changed by somebody else"
+    # What this collection only looked at, or shares with others (the machines file), is not its business.
+    return (LEFT, "changed by somebody else since this collection wrote it") if entry.ours else (NOTHING, "")
 
 
 def _of_older_version(entry: Entry, now: Before) -> tuple[str, str]:
@@ -112,7 +113,7 @@ def _of_older_version(entry: Entry, now: Before) -> tuple[str, str]:
 def _vanished(entry: Entry) -> tuple[str, str]:
     if GONE in entry.ours:
         return RESTORE, ""
-    return LEFT, "was there before the first run, and somebody else has removed it since"
+    return (LEFT, "was there before the first run, and somebody else has removed it since") if entry.ours else (NOTHING, "")
 
 
 def may_remove(contents: Contents, part: str, path: str, now: Before) -> bool:

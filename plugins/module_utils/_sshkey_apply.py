@@ -17,6 +17,7 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import Ownership
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey import (
     PrivateKey,
     PublicKey,
@@ -112,25 +113,32 @@ def ensure(params: t.Mapping[str, t.Any], check_mode: bool, keygen: SshKeygen, s
         before, after = describe_plan(plan, wish, pair, _owner)
         backups: list[str] = []
         if not check_mode:
-            backups = apply(plan, wish, pair, store, keygen)
+            manifest = Manifest() if params.get("manifest") and wish.state == "present" else None
+            if manifest is not None:
+                # Also where nothing changes: that the pair was there before is what teardown has to know.
+                manifest.claim("credentials", {wish.path: None, f"{wish.path}.pub": None})
+            backups = apply(plan, wish, pair, store, keygen, manifest)
     result = _result(plan, wish, params["host"], backups)
     return Report(plan.changed, result, _text(before), _text(after if plan.changed else before), plan.warnings)
 
 
-def apply(plan: Plan, wish: Wish, pair: Pair, store: PairStore, keygen: SshKeygen) -> list[str]:
-    """Carry out the plan and return the backups; fills in the public half of a generated key."""
+def apply(plan: Plan, wish: Wish, pair: Pair, store: PairStore, keygen: SshKeygen, manifest: Manifest | None = None) -> list[str]:
+    """Carry out the plan and return the backups; fills in the public half of a generated key.
+
+    manifest: learns the contents before they are written; None for a pair that no teardown has to know.
+    """
     backups = store.recover() if plan.recover else []
     if plan.fix_private:
         store.set_access("private", pair.private, plan.private_access)
     if plan.fix_public:
         store.set_access("public", pair.public, plan.public_access)
     if plan.key == REMOVE or plan.replaces_private or plan.public_text is not None:
-        backups += _replace(plan, wish, pair, store, keygen)
+        backups += _replace(plan, wish, pair, store, keygen, manifest)
     store.remove_backups(plan.remove)
     return backups
 
 
-def _replace(plan: Plan, wish: Wish, pair: Pair, store: PairStore, keygen: SshKeygen) -> list[str]:
+def _replace(plan: Plan, wish: Wish, pair: Pair, store: PairStore, keygen: SshKeygen, manifest: Manifest | None) -> list[str]:
     workspace = store.workspace()
     try:
         private = _private_content(plan, wish, pair, workspace, store, keygen)
@@ -143,6 +151,9 @@ def _replace(plan: Plan, wish: Wish, pair: Pair, store: PairStore, keygen: SshKe
     if plan.key == REMOVE or plan.public_text is not None:
         public = None if plan.key == REMOVE else (plan.public_text or "").encode()
         changes.append(Change("public", public, plan.public_access, pair.public, plan.back_up_public))
+    if manifest is not None:
+        targets = {"private": wish.path, "public": f"{wish.path}.pub"}
+        manifest.claim("credentials", {targets[change.name]: change.content for change in changes})
     return store.replace(changes)
 
 

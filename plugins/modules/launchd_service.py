@@ -86,6 +86,12 @@ options:
     type: list
     elements: str
     default: []
+  manifest:
+    description:
+      - Record what lay at the property list's path before this task first changed it, so that
+        M(nixmac.linux_builder.builder_manifest) can put it back. Meant for this collection's own roles.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
 attributes:
@@ -292,6 +298,7 @@ def main() -> None:
             },
             "timeout": {"type": "int", "default": 60},
             "no_log_environment": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "manifest": {"type": "bool", "default": False},
         },
         required_one_of=[["label", "definition", "path"]],
         supports_check_mode=True,

@@ -79,6 +79,12 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  manifest:
+    description:
+      - Record the entry for O(uri) that a machines file has before this task first changes it. With O(state=absent) that entry
+        is put back. Meant for this collection's own roles; see M(nixmac.linux_builder.builder_manifest).
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -163,6 +169,7 @@ def main() -> None:
             "inline": {"type": "bool", "default": False},
             "owner": {"type": "str", "default": "nixmac.linux_builder"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "manifest": {"type": "bool", "default": False},
         },
         required_if=[("state", "present", ["systems"])],
         supports_check_mode=True,

@@ -91,6 +91,12 @@ options:
       - With O(state=absent), also remove earlier backups of both halves, that is C(<path>.<pid>.<date>~).
     type: bool
     default: false
+  manifest:
+    description:
+      - Record the pair that was there before this task first changed it, its content in a file that only root can read, so
+        that M(nixmac.linux_builder.builder_manifest) can put it back. Meant for this collection's own roles.
+    type: bool
+    default: false
   host:
     description:
       - Name under which ssh looks the host up, for RV(known_hosts_line). Use C([name]:port) for a port other than 22.
@@ -221,6 +227,7 @@ def main() -> t.NoReturn:
             "regenerate": {"type": "str", "choices": ["never", "fail", "if_invalid", "always"], "default": "if_invalid"},
             "backup": {"type": "bool"},
             "remove_backups": {"type": "bool", "default": False},
+            "manifest": {"type": "bool", "default": False},
             "host": {"type": "str"},
         },
         supports_check_mode=True,
