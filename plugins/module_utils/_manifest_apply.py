@@ -143,7 +143,7 @@ class Return:
 
     def __init__(self, params: t.Mapping[str, t.Any], manifest: Manifest, launchctl: Launchctl | None = None) -> None:
         self.parts = tuple(params.get("parts") or PARTS)
-        self.path = params.get("path")
+        self.path: str | None = params.get("path")
         self.keep_data = bool(params["keep_data"])
         self.directory = str(params["working_directory"])
         self.manifest = manifest
@@ -243,8 +243,9 @@ class Return:
         return entry.part in self.parts and not self._kept(path, entry)
 
     def _kept(self, path: str, entry: Entry) -> bool:
-        """Whether this is the directory of a disk that stays: a later teardown without keep_data has to know whose it is."""
-        return self.keep_data and path == self.directory and not entry.foreign and os.path.isdir(path) and bool(os.listdir(path))
+        """Whether this is the directory of a disk that stays, or one above: a later teardown has to know whose they are."""
+        holds = self.keep_data and f"{self.directory}/".startswith(f"{path}/")
+        return holds and not entry.foreign and os.path.isdir(self.directory) and bool(os.listdir(self.directory))
 
     def _outcome(self, plan: planning.Plan, disk: bool, warnings: t.Sequence[str] = ()) -> Outcome:
         result = {
