@@ -95,7 +95,9 @@ class Contents:
         """Paths that a removal of `part` leaves alone: they were there before."""
         mine = {path: entry for path, entry in self.entries.items() if entry.part == part and entry.foreign}
         inside = {os.path.join(path, name) for path, entry in mine.items() for name in entry.names}
-        return frozenset({path for path, entry in mine.items() if GONE not in entry.ours} | inside)
+        disk = self.adoption.get("disk")
+        adopted = {str(disk["to"])} if part == "builder" and disk else set()
+        return frozenset({path for path, entry in mine.items() if GONE not in entry.ours} | inside | adopted)
 
 
 def digest(content: bytes) -> str:

@@ -67,6 +67,7 @@ def test_defaults_reach_the_core(shell: Shell) -> None:
         "ready_when": None,
         "timeout": 60,
         "no_log_environment": [],
+        "manifest": False,
     }
     assert not check
 
@@ -135,6 +136,7 @@ def test_options_and_documentation_agree() -> None:
         "ready_when",
         "timeout",
         "no_log_environment",
+        "manifest",
     }
     examples = yaml.safe_load(module.EXAMPLES)
     assert all(task["nixmac.linux_builder.launchd_service"].keys() <= options.keys() for task in examples)

@@ -1,0 +1,170 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A Linux builder that somebody else set up, taken over."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: builder_adopt
+short_description: Take over a Linux builder that was set up by hand or left by nix-darwin
+version_added: 0.1.0
+description:
+  - Recognises a builder that was set up after the nixpkgs manual, running in a terminal or under a launchd daemon of one's own,
+    and one that nix-darwin's C(nix.linux-builder) left behind.
+  - Waits for its builds, shuts the VM down in order, unloads its job, and brings disk and keys to where this collection has
+    them. The disk is renamed where that is possible, otherwise copied, and is whole at one place or the other at any moment.
+  - The job's property list, an ssh alias of the same name, and private keys that the guest could see are put aside in the
+    manifest (M(nixmac.linux_builder.builder_manifest)), from where a teardown puts them back. Entries for the old builder in
+    C(nix.conf) and the machines file become comments that hold the whole entry.
+  - Starts nothing. M(nixmac.linux_builder.builder_vm) then runs a VM on that disk, with all that was built in it.
+  - A run that was interrupted is completed by the next one.
+  - Where this collection's own builder is installed there is nothing to adopt.
+author:
+  - The nixmac authors (@nixmac)
+extends_documentation_fragment:
+  - nixmac.linux_builder.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+  platform:
+    platforms: macOS
+    support: full
+options:
+  state:
+    description:
+      - V(read) only looks.
+      - V(present) takes over what there is; nothing to take over is fine.
+      - V(absent) gives the old builder's entries in C(nix.conf) and the machines file back. The rest of the way back is
+        M(nixmac.linux_builder.builder_manifest)'s.
+    type: str
+    choices: [read, present, absent]
+    default: present
+  working_directory:
+    description: This collection's directory for the builder, which the disk comes into.
+    type: path
+    default: /var/lib/linux-builder
+  label:
+    description: Label of this collection's launchd job, which is never adopted.
+    type: str
+    default: org.nixmac.linux-builder
+  client_key:
+    description: Private key with which the Nix daemon logs in to the builder. It is tried first to shut the old VM down.
+    type: path
+    default: /etc/nix/builder_ed25519
+  alias:
+    description: The ssh alias that this collection uses. A file in C(/etc/ssh/ssh_config.d) for it alone is put aside.
+    type: str
+    default: linux-builder
+  public_host_key:
+    description: Host key of the old VM, as a line or as base64 of one. The default is the stock image's.
+    type: str
+    default: "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Ig\
+      cm9vdEBuaXhvcwo="
+  directory:
+    description:
+      - Working directory of the builder to adopt, with C(nixos.qcow2) in it.
+      - Where omitted it is looked for; it has to be named where more than one could be meant.
+    type: path
+  drain_timeout:
+    description: Seconds to wait for builds that the old builder still runs.
+    type: int
+    default: 600
+  stop_timeout:
+    description: Seconds that the old VM gets for an orderly shutdown.
+    type: int
+    default: 60
+  force:
+    description: Do not wait for builds, and stop by signal a VM that does not shut down. This may damage its disk.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Take over the builder that is there
+  nixmac.linux_builder.builder_adopt:
+  become: true
+
+- name: Only look
+  nixmac.linux_builder.builder_adopt:
+    state: read
+  become: true
+  register: found
+"""
+
+RETURN = r"""
+found:
+  description: Builders of others that were found; more than one only with O(state=read).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    owner:
+      description: Who set it up, in words.
+      type: str
+    directory:
+      description: Its working directory.
+      type: str
+    disk:
+      description: Its data disk, null where none was made yet.
+      type: str
+    pid:
+      description: Process of its VM, null while none runs.
+      type: int
+    port:
+      description: Port of this Mac that leads to the VM's ssh, null while none runs.
+      type: int
+    plist:
+      description: Property list of its launchd daemon, null for none.
+      type: str
+    label:
+      description: Label of that daemon.
+      type: str
+    loaded:
+      description: Whether that daemon is loaded.
+      type: bool
+actions:
+  description: What was, or in check mode would be, done, in order.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - shut down the VM (process 4711)
+    - retire /Library/LaunchDaemons/org.nixos.linux-builder.plist
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt import execute
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_plan import STOCK_KEY
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["read", "present", "absent"], "default": "present"},
+            "working_directory": {"type": "path", "default": "/var/lib/linux-builder"},
+            "label": {"type": "str", "default": "org.nixmac.linux-builder"},
+            "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
+            "alias": {"type": "str", "default": "linux-builder"},
+            "public_host_key": {"type": "str", "default": STOCK_KEY, "no_log": False},
+            "directory": {"type": "path"},
+            "drain_timeout": {"type": "int", "default": 600},
+            "stop_timeout": {"type": "int", "default": 60},
+            "force": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, execute)
+
+
+if __name__ == "__main__":
+    main()
