@@ -48,7 +48,8 @@ class Job:
 
         The override that keeps a job from being loaded is lifted.
         """
-        self._execute(state="started", definition=definition, ready_when={"tcp": f"{address}:{port}"}, timeout=timeout)
+        ready = {"tcp": f"{address}:{port}"}
+        self._execute(state="started", definition=definition, ready_when=ready, timeout=timeout, manifest=True)
 
     def _execute(self, **options: t.Any) -> _launchd_service.Result:
         params = {"label": self._label, "domain": "system", "path": None, "definition": None, "enabled": None}
