@@ -12,6 +12,10 @@ let
   quoted = text: "'" + replaceStrings [ "'" ] [ "'\\''" ] text + "'";
   word = value: if isBool value then (if value then "true" else "false") else toString value;
   section = values: map (name: concatStringsSep "\n" (map (value: "${name}=${word value}") (if isList values.${name} then values.${name} else [ values.${name} ]))) (attrNames values);
+  # A value in nix.conf.
+  conf = value: if value == null then "" else if isList value then concatStringsSep " " (map conf value) else word value;
+  # Percent signs begin specifiers of systemd.
+  assign = name: value: replaceStrings [ "%" ] [ "%%" ] "${name}=${word value}";
   list = name: values: if values == [ ] then [ ] else [ "${name}=${concatStringsSep " " values}" ];
 
   write = path: mode: text: ''
@@ -34,6 +38,7 @@ let
         [ "[Unit]" "Description=${unit.description}" ]
         ++ list "After" unit.after ++ list "Before" unit.before ++ list "Requires" unit.requires ++ section unit.unitConfig
         ++ [ "[Service]" ] ++ section (start // unit.serviceConfig)
+        ++ map (name: "Environment=\"${assign name unit.environment.${name}}\"") (attrNames unit.environment)
       );
       link = kind: target: ''
         mkdir -p ${quoted "/etc/systemd/system/${target}.${kind}"}
@@ -53,7 +58,52 @@ let
     printf '%s\n' ${concatStringsSep " " (map (key: quoted "HostKey ${key.path}") keys)} >> /etc/ssh/sshd_config
   '';
 
-  script = hostKeys
+  # The lab's guest has these lines in its image (files/etc/nix/builder.conf).
+  stockSettings = { min-free = 1073741824; max-free = 3221225472; };
+  settings = config.nix.settings;
+  nixConf = if settings == stockSettings then ""
+    else write "/etc/nix/builder.conf" "0444" (concatStringsSep "\n" (map (name: "${name} = ${conf settings.${name}}") (attrNames settings)));
+
+  # NixOS gives these to the Nix daemon, and to every login.
+  proxy = config.networking.proxy;
+  given = filter (pair: pair.value != null) [
+    { name = "http_proxy"; value = proxy.httpProxy; }
+    { name = "https_proxy"; value = proxy.httpsProxy; }
+    { name = "ftp_proxy"; value = proxy.ftpProxy; }
+    { name = "rsync_proxy"; value = proxy.rsyncProxy; }
+    { name = "no_proxy"; value = if proxy.noProxy != null then proxy.noProxy else if proxy.default != null then "127.0.0.1,localhost" else null; }
+  ];
+  proxyEnvironment = if given == [ ] then ""
+    else write "/etc/systemd/system/nix-daemon.service.d/proxy.conf" "0444"
+      (concatStringsSep "\n" ([ "[Service]" ] ++ map (pair: "Environment=\"${assign pair.name pair.value}\"") given));
+
+  time = config.services.timesyncd;
+  timeServers = name: values: if values == null then [ ] else [ "${name}=${concatStringsSep " " values}" ];
+  timeSync = if !time.enable then ""
+    else write "/etc/systemd/timesyncd.conf" "0444"
+      (concatStringsSep "\n" ([ "[Time]" ] ++ timeServers "NTP" time.servers ++ timeServers "FallbackNTP" time.fallbackServers))
+    + ''
+      mkdir -p /etc/systemd/system/sysinit.target.wants
+      ln -sfn /usr/lib/systemd/system/systemd-timesyncd.service /etc/systemd/system/sysinit.target.wants/systemd-timesyncd.service
+    '';
+
+  # NixOS grows the root before or while it mounts it. Here the data disk is seen as /nix, and systemd's own program for
+  # it does the work.
+  grown = (config.virtualisation.fileSystems."/" or { autoResize = false; }).autoResize;
+  growth = if !grown then "" else write "/etc/systemd/system/grow-data-disk.service" "0444" ''
+    [Unit]
+    Description=Grow the file system to the size of the data disk
+    DefaultDependencies=no
+    Before=sysinit.target
+    [Service]
+    Type=oneshot
+    ExecStart=/usr/lib/systemd/systemd-growfs /nix
+  '' + ''
+    mkdir -p /etc/systemd/system/sysinit.target.wants
+    ln -sfn ../grow-data-disk.service /etc/systemd/system/sysinit.target.wants/grow-data-disk.service
+  '';
+
+  script = hostKeys + nixConf + proxyEnvironment + timeSync + growth
     + concatStringsSep "" (map etc (attrNames config.environment.etc))
     + concatStringsSep "" (map service (attrNames config.systemd.services));
 in

@@ -23,6 +23,20 @@ let
       check = v: isList v && all inner.check v;
       merge = _path: concatLists;
     };
+    nullOr = inner: {
+      name = "null or ${inner.name}";
+      check = v: v == null || inner.check v;
+      merge = path: values: if all (v: v == null) values then null else inner.merge path (filter (v: v != null) values);
+    };
+    # What a line of nix.conf can hold.
+    confValue = rec {
+      name = "Nix config atom (null, bool, int, float, str, path or package) or list of them";
+      atom = v: v == null || isBool v || isInt v || builtins.isFloat v || isString v || isPath v;
+      check = v: atom v || (isList v && all atom v);
+      merge = path: values: if all isList values then concatLists values else one path values;
+    };
+    # Any names, each with a value of the type.
+    attrsOf = inner: { name = "attribute set of ${inner.name}"; check = isAttrs; members = mkOption { default = null; type = inner; }; };
     # Any names, each with the same options; what is none of them throws as everywhere.
     attrsOfSubmodule = members: { name = "attribute set of (submodule)"; check = isAttrs; inherit members; };
   };
@@ -91,6 +105,8 @@ rec {
   mkForce = mkOverride 50;
   mkDefault = mkOverride 1000;
   mkIf = condition: content: if condition then content else { };
+  optionalAttrs = mkIf;
+  versionAtLeast = one: other: builtins.compareVersions one other >= 0;
 
   # The options' values after all modules: { options, modules, args } -> config.
   evalModules = { options, modules, args }:

@@ -11,6 +11,7 @@ let
   bool = default: mkOption { inherit default; type = types.bool; };
   names = mkOption { default = [ ]; type = types.listOf types.str; };
   attrs = mkOption { default = { }; type = types.attrs; };
+  nullOrStr = default: mkOption { inherit default; type = types.nullOr types.str; };
 in
 config: {
   # What changes the guest itself; see guest.nix for how it reaches the lab's guest.
@@ -33,10 +34,28 @@ config: {
       requiredBy = names;
       wantedBy = names;
       requires = names;
+      environment = attrs;
       script = mkOption { default = ""; type = types.lines; };
       serviceConfig = attrs;
       unitConfig = attrs;
     };
+  };
+  # Any setting of nix.conf, as NixOS takes them: lists add up, everything else must agree.
+  nix.settings = mkOption { default = { }; type = types.attrsOf types.confValue; };
+  nix.package = mkOption { default = { pname = "nix"; version = "2.26.3"; }; type = types.attrs; };
+  networking.proxy = {
+    default = nullOrStr null;
+    httpProxy = nullOrStr config.networking.proxy.default;
+    httpsProxy = nullOrStr config.networking.proxy.default;
+    ftpProxy = nullOrStr config.networking.proxy.default;
+    rsyncProxy = nullOrStr config.networking.proxy.default;
+    noProxy = nullOrStr null;
+  };
+  networking.timeServers = names;
+  services.timesyncd = {
+    enable = bool true;
+    servers = mkOption { default = null; type = types.nullOr (types.listOf types.str); };
+    fallbackServers = mkOption { default = config.networking.timeServers; type = types.nullOr (types.listOf types.str); };
   };
   networking.hostName = str "nixos";
   system.name = str config.networking.hostName;
@@ -44,6 +63,8 @@ config: {
     cores = int 1;
     diskSize = int config.virtualisation.darwin-builder.diskSize;
     memorySize = int config.virtualisation.darwin-builder.memorySize;
+    # What else belongs to a file system cannot be changed in the lab.
+    fileSystems = mkOption { default = { }; type = types.attrsOfSubmodule { autoResize = bool false; }; };
     forwardPorts = mkOption { default = [ ]; type = types.listOf types.attrs; };
     qemu.options = mkOption { default = [ ]; type = types.listOf types.str; };
     darwin-builder = {

@@ -47,6 +47,9 @@ ln -sfn /lib/systemd/system/ssh.service "$wants/multi-user.target.wants/ssh.serv
 ln -sfn /lib/systemd/system/ssh.service "$wants/sshd.service" # the name that NixOS has for it
 ln -sfn ../nix-daemon.socket "$wants/sockets.target.wants/nix-daemon.socket"
 
+# Off unless the configuration switches it on, as in the profile of nixpkgs.
+rm -f "$wants/sysinit.target.wants/systemd-timesyncd.service" "$wants/dbus-org.freedesktop.timesync1.service"
+
 # Sessions are not registered with logind, and logind, polkit and the bus start when `shutdown` asks for them: each
 # login would otherwise cost a second more under emulation.
 sed -i '/pam_systemd\.so/d' "$root"/etc/pam.d/*
