@@ -13,12 +13,9 @@ let
         virtualisation.forwardPorts = [
           { from = "host"; guest.port = 22; host.port = config.virtualisation.darwin-builder.hostPort; }
         ];
-        # As QEMU's module of nixpkgs has it.
-        services.timesyncd.enable = false;
-        nix.settings = { inherit (config.virtualisation.darwin-builder) min-free max-free; };
       };
       args = { options = options config; inherit lib; pkgs = { stdenv.hostPlatform.system = "x86_64-linux"; inherit lib; }; modulesPath = toString ./.; };
-      config = lib.evalModules { options = options config; modules = [ profile ] ++ modules; inherit args; };
+      config = lib.evalModules { options = options config; modules = [ ./profile.nix profile ] ++ modules; inherit args; };
       vm = import ./vm.nix { inherit lib system config; };
       workingDirectory = config.virtualisation.darwin-builder.workingDirectory;
       installCredentials = vm.script "install-credentials" { };

@@ -58,7 +58,7 @@ let
           here = value.${name};
           option = options.${name} or (throw "The option `${show path}' does not exist. Definition values: ${builtins.substring 0 200 (toJSON here)}");
         in
-        if isOption option && !(option.type ? members) then [ ({ inherit path; } // (if isOverride here then { inherit (here) priority; value = here.content; } else { priority = 100; value = here; })) ]
+        if isOption option && !(option.type ? members) then [{ inherit path; priority = if isOverride here then here.priority else 100; value = if isOverride here then here.content else here; }]
         else if isOverride here || !(isAttrs here) then throw "The option `${show path}' is a set of options; give its members a value."
         else if isOption option then concatMap (member: definitions { ${member} = option.type.members; } path { ${member} = here.${member}; }) (attrNames here)
         else definitions option path here)

@@ -9,7 +9,7 @@ let
   config = lib.evalModules {
     options = options config;
     args = { inherit lib; };
-    modules = [{ virtualisation.forwardPorts = [{ from = "host"; guest.port = 22; host.port = 22; }]; }];
+    modules = [ ./profile.nix { virtualisation.forwardPorts = [{ from = "host"; guest.port = 22; host.port = 22; }]; } ];
   };
   vm = import ./vm.nix { inherit lib system config; };
   installCredentials = vm.script "install-credentials" { };
