@@ -18,6 +18,7 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _mac
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import proxy_environment
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan, Removal, Staged
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec, layout_from, spec_from
@@ -119,7 +120,8 @@ class Deployment:
                 "Make the key pair first (role credentials, or module ssh_host_key)."
             )
         where = planning.recorded_where(current.record, self.spec)
-        return source.realise(self.session.nix, locked, self.spec, self.session.environment, where)
+        there = source.only_scripts_differ(current.record, locked, self.spec)
+        return source.realise(self.session.nix, locked, self.spec, self.session.environment, where, closure_there=there)
 
     def stage(self, check_mode: bool) -> Staged:
         """Realise and root what `run` would switch to, and leave profile, files and VM alone."""
@@ -174,6 +176,7 @@ class NixSession:
     def __init__(self, spec: Spec, runner: Runner, find: t.Callable[[Runner], Nix]) -> None:
         self._layout = spec.layout
         self._ca_file = spec.ca_file
+        self._proxy = proxy_environment(spec)
         self._runner = runner
         self._find = find
         self._nix: Nix | None = None
@@ -192,7 +195,7 @@ class NixSession:
         """What the Nix commands get beside the clean environment."""
         if self._home is None:
             self._home = self._make_home()
-        environment = {"HOME": self._home, "XDG_CACHE_HOME": os.path.join(self._home, "cache")}
+        environment = {"HOME": self._home, "XDG_CACHE_HOME": os.path.join(self._home, "cache"), **self._proxy}
         if os.path.exists(self._ca_file):
             environment["NIX_SSL_CERT_FILE"] = self._ca_file
         return environment

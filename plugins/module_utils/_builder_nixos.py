@@ -4,48 +4,12 @@
 
 # This module_util is PRIVATE to the collection: it may change at any time.
 
-"""The NixOS module that gives the guest a host key of its own, and how Nix reaches the builder that builds it."""
+"""How Nix reaches the running builder, which builds what of its own guest is for this Mac."""
 
 from __future__ import annotations
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import ssh_options
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import (
-    ALIAS,
-    HOST_KEY_NAME,
-    USER,
-    Layout,
-    connect_address,
-)
-
-GUEST_KEYS = "/var/keys"  # where the guest has the keys directory
-GUEST_HOST_KEY = f"/run/linux-builder-host-key/{HOST_KEY_NAME}"
-
-# The key comes from the directory that the Mac shares, so that the image is the same on every Mac. It is copied,
-# because sshd wants its key where nobody else can write. Should the copy fail, sshd does not start; the key that
-# nixpkgs publishes is taken out of the image.
-HOST_KEY_MODULE = f"""\
-{{ lib, ... }}: {{
-  config = {{
-    services.openssh.hostKeys = lib.mkForce [
-      {{ type = "ed25519"; path = "{GUEST_HOST_KEY}"; }}
-    ];
-    environment.etc."ssh/ssh_host_ed25519_key".enable = lib.mkForce false;
-    environment.etc."ssh/ssh_host_ed25519_key.pub".enable = lib.mkForce false;
-    systemd.services.linux-builder-host-key = {{
-      description = "Host key of this Mac's Linux builder";
-      before = [ "sshd-keygen.service" "sshd.service" "sshd.socket" ];
-      requiredBy = [ "sshd-keygen.service" "sshd.service" "sshd.socket" ];
-      unitConfig.RequiresMountsFor = "{GUEST_KEYS}";
-      serviceConfig.Type = "oneshot";
-      serviceConfig.RemainAfterExit = true;
-      script = ''
-        umask 077
-        mkdir -p {GUEST_HOST_KEY.rpartition("/")[0]}
-        cat {GUEST_KEYS}/{HOST_KEY_NAME} > {GUEST_HOST_KEY}
-      '';
-    }};
-  }};
-}}"""
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import ALIAS, USER, Layout, connect_address
 
 
 def builder_options(

@@ -16,11 +16,13 @@ import re
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _vz
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import HOST_KEY_MODULE, builder_options
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import guest_modules, substituter_options
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import builder_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_words import words
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, complaint
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix_expression import string as _string
 
 STORE = "/nix/store"
 BUILD_TIMEOUT = 3600.0  # seconds: the closure is about 3 GiB and comes from a binary cache
@@ -35,8 +37,6 @@ _IN_SCRIPT = re.compile(rb"/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+(?:/[0-9A-Z
 _VM_PROGRAM = re.compile(r"^run-[0-9A-Za-z._-]+-vm$")
 _FOLLOWED = ("create-builder", "run-builder", "add-keys")
 _FORWARD = re.compile(rb"hostfwd=tcp:([0-9A-Za-z.:]*):([0-9]+)-([0-9.]*):22\b")
-# How Nix shows where in an expression it was: "… while ...", "at /path:3:5:", "3| text", "|   ^", a bare "error:".
-_TRACE = re.compile(r"^\s*(?:…|at [«/].*:\d+:$|\d*\|(?: |$)|\(stack trace truncated|error:\s*$)")
 _SCRIPT_LIMIT = 1024 * 1024  # bytes
 _MOST_SCRIPTS = 16
 
@@ -115,22 +115,18 @@ def lock(nix: Nix, reference: Reference, env: t.Mapping[str, str]) -> str:
     return f"{url}#{'.'.join(reference.attribute)}"
 
 
-def _string(text: str) -> str:
-    """A Nix string literal."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${") + '"'
-
-
 def expression(locked: str, system: str, spec: Spec) -> str:
     """The Nix expression of the VM: the package with the host-side options forced, or as it is where it takes none.
 
-    Without `spec.per_mac` nothing reaches the guest's own configuration, so that nothing Linux has to be built.
+    Without guest modules nothing reaches the guest's own configuration, so that nothing Linux has to be built.
     """
     flake, _separator, attribute = locked.partition("#")
     names = " ".join(_string(name) for name in attribute.split("."))
     disk = "" if spec.disk_mib is None else f"diskSize = lib.mkForce {spec.disk_mib};"
-    guest = f"({HOST_KEY_MODULE})" if spec.per_mac else ""
     hypervisor = _vz.module(spec.cores, spec.memory_mib, spec.nested, spec.host_address, spec.port) if spec.vz else ""
-    other = 'throw "the package takes no override, so its guest cannot get a host key of its own"' if spec.per_mac else "package"
+    modules = guest_modules(spec)
+    guest = "".join(f"\n({module}\n)" for module in modules)
+    other = 'throw "the package takes no override, so its guest stays as it is"' if modules else "package"
     return f"""
 let
   flake = builtins.getFlake {_string(flake)};
@@ -183,38 +179,67 @@ def guest_system(system: str) -> str:
 
 
 def realise(
-    nix: Nix, locked: str, spec: Spec, env: t.Mapping[str, str], where: tuple[str, int] = ("127.0.0.1", 31022)
+    nix: Nix,
+    locked: str,
+    spec: Spec,
+    env: t.Mapping[str, str],
+    where: tuple[str, int] = ("127.0.0.1", 31022),
+    closure_there: bool = False,
 ) -> Realised:
     """Build or substitute the VM and check where it listens. Nothing is switched yet.
 
     where: (address, port) of the builder that runs now, which builds what of the guest is for this Mac.
+    closure_there: whether only the VM's own scripts can be missing (`only_scripts_differ`); then no binary cache is asked,
+    unless it turns out that something else is missing too.
     CommandError with Nix' words; ConfigError when the VM would not listen where it was asked to.
     """
+    guest = bool(guest_modules(spec))
     if parse_reference(locked).flake is None:
-        if spec.per_mac:
+        if guest:
             raise ConfigError(
-                f"package: {locked} is a store path and takes no override, so its guest cannot get a host key of its own. "
-                "Use darwin.linux-builder of a flake, or host_key: stock."
+                f"package: {locked} is a store path and takes no override, so its guest stays as it is. "
+                "Use darwin.linux-builder of a flake, or host_key: stock and no guest-side options."
             )
-        _build(nix, [locked], locked, env)
+        _build(nix, [*substituter_options(spec), locked], f"package: {locked}", env)
         output = locked
     else:
         system = str(nix.effective()["system"])
-        options: list[str] = []
-        if spec.per_mac:
-            options, more = builder_options(spec.layout, spec.client_key, guest_system(system), *where)
-            env = {**env, **more}
-        output = _output(_build(nix, [*options, "--expr", expression(locked, system, spec)], locked, env), locked)
+        what = ["--expr", expression(locked, system, spec)]
+        printed = _build_scripts(nix, what, env) if closure_there else None
+        if printed is None:
+            options = substituter_options(spec)
+            if guest:
+                builder, more = builder_options(spec.layout, spec.client_key, guest_system(system), *where)
+                options, env = [*options, *builder], {**env, **more}
+            printed = _build(nix, [*options, *what], f"package: {locked}", env, where if guest else None)
+        output = _output(printed, locked)
     program = find_program(output)
     check_hypervisor(program, spec)
     check_forward(program, spec)
     return Realised(locked, program.store_path, program.name)
 
 
-def _build(nix: Nix, what: t.Sequence[str], locked: str, env: t.Mapping[str, str]) -> str:
+def only_scripts_differ(record: t.Mapping[str, t.Any], locked: str, spec: Spec) -> bool:
+    """Whether the recorded builder is of the same source and guest, so that the new one differs in host-side options only."""
+    overrides = record.get("overrides")
+    same = isinstance(overrides, dict) and overrides.get("guest") == spec.overrides.get("guest")
+    return same and record.get("locked") == locked
+
+
+def _build_scripts(nix: Nix, what: t.Sequence[str], env: t.Mapping[str, str]) -> str | None:
+    """`nix build` that asks nobody: no binary cache, no other machine. None when more than small scripts has to be made.
+
+    With max-jobs 0 Nix makes only what prefers to be built where it is used, as scripts do, and refuses all else at once.
+    """
+    alone = ["--option", "substitute", "false", "--option", "builders", "", "--max-jobs", "0"]
+    done = nix.run([*_FLAKES, "build", "--no-link", "--json", *alone, *what], timeout=BUILD_TIMEOUT, env=env)
+    return done.stdout if done.rc == 0 else None
+
+
+def _build(nix: Nix, what: t.Sequence[str], name: str, env: t.Mapping[str, str], where: tuple[str, int] | None = None) -> str:
     done = nix.run([*_FLAKES, "build", "--no-link", "--json", *what], timeout=BUILD_TIMEOUT, env=env)
     if done.rc != 0:
-        raise CommandError(f"package: {locked} cannot be realised: {_words(done)}", nix_stderr=done.stderr[-4000:])
+        raise CommandError(f"{name} cannot be realised: {words(done, where is not None, where)}", nix_stderr=done.stderr[-4000:])
     return done.stdout
 
 
@@ -225,45 +250,18 @@ def _output(printed: str, locked: str) -> str:
         raise CommandError(f"package: nix build of {locked} printed no output path. Check the Nix version.") from exc
 
 
-_NO_BUILDER = (
-    "The guest would have to be built on Linux: use a revision whose builder is in the binary cache, and for "
-    "host_key: per_mac have the stock builder run first (the role builder does that)."
-)
-_HINTS = (
-    ("NAR hash mismatch", "The source behind the recorded lock has changed: run once with update: true."),
-    ("failed to start SSH connection", _NO_BUILDER),
-    ("is required to build", _NO_BUILDER),
-    ("equired system", _NO_BUILDER),
-    ("takes no override", "Use a package with override (darwin.linux-builder of a flake), or host_key: stock."),
-    ("has no attribute", "Check what follows the # in package."),
-    ("No space left", "Free disk space, for example with nix-collect-garbage."),
-    ("unable to download", "Check network and proxy of this Mac."),
-    ("Couldn't resolve host", "Check network and proxy of this Mac."),
-    ("no substituter that can", "The store path is not on this Mac and no substituter has it: copy it first (nix copy)."),
-    ("is not valid", "The store path is not on this Mac and no substituter has it: copy it first (nix copy)."),
-)
-
-
-def _words(done: Completed) -> str:
-    """Nix' own words without its evaluation trace and, where they are known, what to do."""
-    lines = [line for line in done.stderr.splitlines() if not _TRACE.match(line)]
-    words = complaint(dataclasses.replace(done, stderr="\n".join(lines)))
-    hint = next((hint for mark, hint in _HINTS if mark in words), "See the words of Nix.")
-    return f"{words.rstrip('.')}. {hint}"
-
-
 def root(nix: Nix, link: str, store_path: str, env: t.Mapping[str, str]) -> None:
     """Make the link `link` to `store_path` a root of the garbage collector."""
     done = nix.run([*_FLAKES, "build", "--out-link", link, store_path], timeout=BUILD_TIMEOUT, env=env)
     if done.rc != 0:
-        raise CommandError(f"{link}: cannot be set to {store_path}: {_words(done)}")
+        raise CommandError(f"{link}: cannot be set to {store_path}: {words(done)}")
 
 
 def set_profile(nix: Nix, profile: str, store_path: str, env: t.Mapping[str, str]) -> None:
     """Make `store_path` the profile's new generation (no-op for Nix when it is the current one)."""
     done = nix.run([*_FLAKES, "build", "--no-link", "--profile", profile, store_path], timeout=BUILD_TIMEOUT, env=env)
     if done.rc != 0:
-        raise CommandError(f"{profile}: cannot be set to {store_path}: {_words(done)}")
+        raise CommandError(f"{profile}: cannot be set to {store_path}: {words(done)}")
 
 
 def find_program(output: str) -> Program:

@@ -16,13 +16,14 @@ import os
 import re
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_nixos_modules, _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_guest import GuestConfig, guest_from
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos_modules import HOST_KEY_NAME as HOST_KEY_NAME
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
 
 ALIAS = "linux-builder"  # HostKeyAlias of every ssh connection that runner and module make
 USER = "builder"  # the only account of the guest that takes our key
 PUBLIC_KEY_NAME = "builder_ed25519.pub"  # the name under which the guest's sshd looks for it
-HOST_KEY_NAME = "ssh_host_ed25519_key"  # beside it, where the guest has a host key of its own
 DISK_NAME = "nixos.qcow2"
 
 # What the guest's CA bundle is copied from, best first. Without one the guest trusts no https substituter.
@@ -154,6 +155,7 @@ class Spec:
     disk_on_upgrade: str = "keep"  # keep or recreate: what becomes of the disk under another image
     vz: bool = False  # whether the VM is Apple's Virtualization.framework's (vzvm), not QEMU's
     nested: bool = False  # vz only: the guest gets /dev/kvm
+    guest: GuestConfig = GuestConfig()  # what else the guest has beyond the stock image
 
     @property
     def connect_address(self) -> str:
@@ -167,7 +169,10 @@ class Spec:
         if self.vz:  # vzvm's configuration is written by the start script; QEMU takes these on its command line
             overrides.update(cores=self.cores, memory_mib=self.memory_mib, nested=self.nested)
         # Left out where it is the stock image's, as it was before there was a choice.
-        return {**overrides, "host_key": "per_mac"} if self.per_mac else overrides
+        if self.per_mac:
+            overrides["host_key"] = "per_mac"
+        digest = _builder_nixos_modules.digest(self.guest, self.per_mac)
+        return {**overrides, "guest": digest} if digest else overrides
 
     @property
     def host_options(self) -> dict[str, t.Any]:
@@ -230,6 +235,7 @@ def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memo
         client_key=os.path.normpath(params["client_key"]),
         host_key=parse_host_key(params["public_host_key"]),
         per_mac=per_mac,
+        guest=guest_from(params),
         ca_file=params.get("ca_file") or next((path for path in CA_FILES if os.path.exists(path)), CA_FILES[0]),
         stop_timeout=_within("stop_timeout", params["stop_timeout"], 1, 3600),
         log_size_kib=_within("log_size_kib", params.get("log_size_kib") or 1024, 16, 1024 * 1024),

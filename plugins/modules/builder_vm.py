@@ -20,7 +20,8 @@ description:
     changed, and the new VM has to answer over authenticated ssh and, with another closure, to prove a build.
   - When it does not, the builder from before is put back and started, and the module fails with the reason.
   - A run that is killed leaves a journal, C(change.json) in O(working_directory). The next run finishes or undoes the change.
-  - Host-side options alone (O(cores), O(memory_mib), O(port) and so on) need nothing that is built on Linux.
+  - Host-side options alone (O(cores), O(memory_mib), O(port) and so on) need nothing that is built on Linux. Guest-side options
+    are built for Linux by the builder that runs at that time.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
   - nixmac.linux_builder.long_work
@@ -163,6 +164,54 @@ options:
       - CA bundle for the guest, and for realising the package.
       - Where omitted, that of the Nix installation, else that of macOS.
     type: path
+  config:
+    description:
+      - A NixOS module for the guest, as text; or its options as a mapping, whose keys are names as they are, dots included.
+      - Like all options of this list that say I(guest-side), it is built for Linux, by the builder that runs at that time.
+    type: raw
+  min_free_mib:
+    description: Free space in MiB below which the guest's Nix collects garbage. Guest-side.
+    type: int
+  max_free_mib:
+    description: Free space in MiB at which it stops. Guest-side.
+    type: int
+  proxy:
+    description:
+      - URL of the proxy for the guest's Nix daemon (guest-side) and for what this module itself downloads.
+      - An address of the Mac itself is V(10.0.2.2) in the guest. A URL with a password is refused.
+    type: str
+  no_proxy:
+    description: Hosts and domains that are reached without O(proxy).
+    type: list
+    elements: str
+    default: []
+  substituters:
+    description:
+      - Binary caches that the guest asks, in place of V(https://cache.nixos.org) (guest-side).
+      - What this module itself downloads may come from them too, beside the binary caches of the Mac's nix.conf.
+    type: list
+    elements: str
+    default: []
+  trusted_public_keys:
+    description: Public keys of O(substituters). The key of V(https://cache.nixos.org) stays.
+    type: list
+    elements: str
+    default: []
+  time_sync:
+    description: Let the guest keep its clock by NTP. Guest-side. Any other guest-side option switches it on too.
+    type: bool
+    default: false
+  time_servers:
+    description: NTP servers in place of those of NixOS. Guest-side.
+    type: list
+    elements: str
+    default: []
+  grow_file_system:
+    description:
+      - Let the guest grow its file system to the size of its disk at boot. Guest-side. Any other guest-side option switches it
+        on too.
+    type: bool
+    default: false
   stop_timeout:
     description: Seconds that the guest has to shut down before its VM is ended by signal.
     type: int
@@ -379,6 +428,16 @@ def main() -> t.NoReturn:
             "log_count": {"type": "int", "default": 5},
             "max_clock_skew": {"type": "int", "default": 60},
             "ca_file": {"type": "path"},
+            "config": {"type": "raw"},
+            "min_free_mib": {"type": "int"},
+            "max_free_mib": {"type": "int"},
+            "proxy": {"type": "str"},
+            "no_proxy": {"type": "list", "elements": "str", "default": []},
+            "substituters": {"type": "list", "elements": "str", "default": []},
+            "trusted_public_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "time_sync": {"type": "bool", "default": False},
+            "time_servers": {"type": "list", "elements": "str", "default": []},
+            "grow_file_system": {"type": "bool", "default": False},
             "stop_timeout": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 300},
             "uri": {"type": "str", "default": "ssh-ng://builder@linux-builder"},

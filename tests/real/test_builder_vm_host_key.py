@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._audit import exposed_keys
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import GUEST_HOST_KEY, HOST_KEY_MODULE
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos_modules import GUEST_HOST_KEY, HOST_KEY_MODULE
 
 NIX = "/nix/var/nix/profiles/default/bin"
 FLAGS = ["--extra-experimental-features", "nix-command flakes"]

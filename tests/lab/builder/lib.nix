@@ -10,6 +10,19 @@ let
   mkOverride = priority: content: { _type = "override"; inherit priority content; };
   isOption = value: isAttrs value && value._type or null == "option";
   isOverride = value: isAttrs value && value._type or null == "override";
+  isIf = value: isAttrs value && value._type or null == "if";
+
+  # A definition of an option, looked at no earlier than the option's value is: { active, priority, value }.
+  definition = value:
+    let
+      content = if isIf value || isOverride value then definition value.content else { active = true; priority = 100; inherit value; };
+    in {
+      active = if isIf value then value.condition && content.active else content.active;
+      priority = if isOverride value then value.priority else content.priority;
+      inherit (content) value;
+    };
+  # A set of options, or nothing where its condition is false.
+  conditioned = value: if isIf value then (if value.condition then conditioned value.content else { }) else value;
 
   types = {
     int = { name = "signed integer"; check = isInt; merge = one; };
@@ -49,7 +62,7 @@ let
 
   mkOption = { default, type, description ? "" }: { _type = "option"; inherit default type description; };
 
-  # Definitions of one module as a list of { path, priority, value }; throws on a path that no option declares.
+  # Definitions of one module as a list of { path, found }; throws on a path that no option declares.
   definitions = options: prefix: value:
     concatMap
       (name:
@@ -58,10 +71,10 @@ let
           here = value.${name};
           option = options.${name} or (throw "The option `${show path}' does not exist. Definition values: ${builtins.substring 0 200 (toJSON here)}");
         in
-        if isOption option && !(option.type ? members) then [{ inherit path; priority = if isOverride here then here.priority else 100; value = if isOverride here then here.content else here; }]
+        if isOption option && !(option.type ? members) then [{ inherit path; found = definition here; }]
         else if isOverride here || !(isAttrs here) then throw "The option `${show path}' is a set of options; give its members a value."
-        else if isOption option then concatMap (member: definitions { ${member} = option.type.members; } path { ${member} = here.${member}; }) (attrNames here)
-        else definitions option path here)
+        else if isOption option then concatMap (member: definitions { ${member} = option.type.members; } path { ${member} = (conditioned here).${member}; }) (attrNames (conditioned here))
+        else definitions option path (conditioned here))
       (attrNames value);
 
   # Names that definitions give to the members of the option at `path`.
@@ -69,7 +82,7 @@ let
     let depth = builtins.length path; in
     attrNames (builtins.listToAttrs (concatMap
       (d:
-        if builtins.length d.path > depth && builtins.genList (builtins.elemAt d.path) depth == path
+        if builtins.length d.path > depth && builtins.genList (builtins.elemAt d.path) depth == path && d.found.active
         then [ { name = builtins.elemAt d.path depth; value = null; } ] else [ ])
       all_definitions));
 
@@ -79,7 +92,7 @@ let
         let
           path = prefix ++ [ name ];
           shown = show path;
-          mine = filter (d: d.path == path) all_definitions;
+          mine = filter (found: found.active) (map (d: d.found) (filter (d: d.path == path) all_definitions));
           best = foldl' (a: b: if b.priority < a then b.priority else a) 1500 mine;
           values = map (d: d.value) (filter (d: d.priority == best) mine);
           checked = map (v: if option.type.check v then v else throw "A definition for option `${shown}' is not of type `${option.type.name}'. Definition values: ${toJSON v}") values;
@@ -96,7 +109,7 @@ let
     let
       loaded = if isPath module || isString module then import module else module;
       body = if isFunction loaded then loaded args else loaded;
-      own = if body ? config then body.config else removeAttrs body [ "imports" "options" "_file" "key" ];
+      own = conditioned (if body ? config then body.config else removeAttrs body [ "imports" "options" "_file" "key" ]);
     in
     concatMap (expand args) (body.imports or [ ]) ++ [ own ];
 in
@@ -104,8 +117,8 @@ rec {
   inherit mkOption mkOverride types;
   mkForce = mkOverride 50;
   mkDefault = mkOverride 1000;
-  mkIf = condition: content: if condition then content else { };
-  optionalAttrs = mkIf;
+  mkIf = condition: content: { _type = "if"; inherit condition content; };
+  optionalAttrs = condition: content: if condition then content else { };
   versionAtLeast = one: other: builtins.compareVersions one other >= 0;
 
   # The options' values after all modules: { options, modules, args } -> config.

@@ -11,6 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_guest import GuestConfig
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
@@ -221,6 +222,80 @@ def test_realising_a_flake_asks_nix_for_its_system_and_builds_once(store: pathli
     assert "--no-link" in runner.calls[1]
 
 
+SYSTEM = ("show-config", 0, json.dumps({"system": {"value": "x86_64-darwin"}}), "")
+
+
+def built(store: pathlib.Path) -> tuple[str, int, str, str]:
+    script(store / f"{HASH}-vm/bin/run-nixos-vm", FORWARD.format("127.0.0.1", 31022))
+    return "build", 0, json.dumps([{"outputs": {"out": f"{store}/{HASH}-vm"}}]), ""
+
+
+def test_where_only_scripts_can_differ_nobody_is_asked(store: pathlib.Path) -> None:
+    runner = Scripted(SYSTEM, built(store))
+    source.realise(
+        Nix(runner, "/nix"), "path:/x#a", with_(guest=GuestConfig(substituters=("https://c",))), {}, closure_there=True
+    )
+    argv = runner.calls[1]
+    for setting, value in (("substitute", "false"), ("builders", "")):
+        assert argv[argv.index(setting) - 1] == "--option"
+        assert argv[argv.index(setting) + 1] == value
+    assert argv[argv.index("--max-jobs") + 1] == "0"
+    assert not any("https://c" in word for word in argv[:-1])
+
+
+def test_where_more_is_missing_it_is_built_after_all(store: pathlib.Path) -> None:
+    runner = Scripted(SYSTEM, ("build", 1, "", "error: unable to start any build"), built(store))
+    source.realise(Nix(runner, "/nix"), "path:/x#a", SPEC, {}, closure_there=True)
+    assert "--max-jobs" not in runner.calls[2]
+    assert "substitute" not in runner.calls[2]
+
+
+def test_a_configured_guest_is_built_by_the_running_builder_and_with_its_caches(store: pathlib.Path) -> None:
+    runner = Scripted(SYSTEM, built(store))
+    guest = GuestConfig(substituters=("https://c",), trusted_public_keys=("k:x",), config="{ }")
+    source.realise(Nix(runner, "/nix"), "path:/x#a", with_(guest=guest), {}, ("127.0.0.1", 31023))
+    argv = runner.calls[1]
+    assert argv[argv.index("extra-substituters") + 1] == "https://c"
+    assert argv[argv.index("extra-trusted-public-keys") + 1] == "k:x"
+    assert argv[argv.index("builders") + 1].startswith("ssh-ng://builder@linux-builder x86_64-linux ")
+    assert 'toFile "linux-builder-config.nix" "{ }"' in argv[-1]
+    assert "builders" not in _stock_argv(store)
+
+
+def _stock_argv(store: pathlib.Path) -> list[str]:
+    runner = Scripted(SYSTEM, built(store))
+    source.realise(Nix(runner, "/nix"), "path:/x#a", SPEC, {})
+    assert "guest" not in SPEC.overrides
+    return runner.calls[1]
+
+
+def test_a_failed_build_of_a_guest_says_that_the_stock_builder_comes_first() -> None:
+    words = f"error: a 'x86_64-linux' with features {{}} is required to build '/nix/store/{HASH}-etc.drv', but I am a 'x'"
+    with pytest.raises(CommandError, match="etc.drv has to be built on x86_64-linux.*deploy the stock builder first"):
+        source.realise(
+            Nix(Scripted(SYSTEM, ("build", 1, "", words)), "/nix"), "path:/x#a", with_(guest=GuestConfig(config="{ }")), {}
+        )
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({}, False),
+        ({"locked": "l", "overrides": {"port": 1}}, True),
+        ({"locked": "other", "overrides": {}}, False),
+        ({"locked": "l", "overrides": {"guest": "0"}}, False),
+        ({"locked": "l", "overrides": None}, False),
+    ],
+)
+def test_only_the_same_source_and_guest_leave_nothing_but_scripts(record: dict[str, t.Any], expected: bool) -> None:
+    assert source.only_scripts_differ(record, "l", SPEC) is expected
+
+
+def test_a_store_path_takes_no_guest_options() -> None:
+    with pytest.raises(ConfigError, match="takes no override"):
+        source.realise(Nix(Scripted(), "/nix"), f"/nix/store/{HASH}-x", with_(guest=GuestConfig(config="{ }")), {})
+
+
 def test_realising_a_store_path_evaluates_nothing() -> None:
     runner = Scripted(
         ("build", 1, "", f"error: path '/nix/store/{HASH}-x' is required, but there is no substituter that can build it")
@@ -234,8 +309,10 @@ def test_realising_a_store_path_evaluates_nothing() -> None:
     ("words", "hint"),
     [
         ("error: NAR hash mismatch in input 'path:/x'", "update: true"),
-        ("error: a 'aarch64-linux' with features {} is required to build '/nix/store/x.drv'", "in the binary cache"),
-        ("Reason: required system or feature not available\nRequired system: 'aarch64-linux'", "in the binary cache"),
+        (
+            "error: a 'aarch64-linux' with features {} is required to build '/nix/store/x.drv', but I am",
+            "aarch64-linux, and nothing",
+        ),
         ("error: the flake has no attribute a.b for x", "what follows the"),
         ("error: writing to file: No space left on device", "Free disk space"),
         ("error: unable to download 'https://cache.nixos.org/x.narinfo'", "network"),

@@ -102,9 +102,15 @@ def test_any_address_needs_a_host_key_of_the_macs_own_and_is_reached_over_loopba
     assert spec(host_address="127.0.0.2").connect_address == "127.0.0.2"
 
 
-def test_only_a_host_key_of_the_macs_own_changes_what_is_built() -> None:
+def test_only_what_the_guest_has_beyond_the_stock_image_changes_what_is_built_for_linux() -> None:
     assert spec().overrides == spec(host_key="stock").overrides
-    assert spec(host_key="per_mac").overrides == {**spec().overrides, "host_key": "per_mac"}
+    assert "guest" not in spec().overrides
+    per_mac = spec(host_key="per_mac").overrides
+    assert {**per_mac, "guest": None} == {**spec().overrides, "host_key": "per_mac", "guest": None}
+    configured = spec(config="{ }").overrides
+    assert {**configured, "guest": None} == {**spec().overrides, "guest": None}
+    assert len({per_mac["guest"], configured["guest"], spec(config="{ } # other").overrides["guest"]}) == 3
+    assert spec(no_proxy=["a"]).overrides["guest"] == spec(time_sync=True).overrides["guest"]  # the same modules
 
 
 def test_a_host_key_is_read_as_line_and_as_base64_of_a_line() -> None:
