@@ -32,7 +32,8 @@ class GuestConfig:
     """The guest-side options. All at their defaults: the stock image, of which nothing is built for Linux.
 
     config: text of a NixOS module, empty for none. min_free, max_free: bytes. proxy: URL without credentials, as the Mac
-    sees it. no_proxy: hosts that are reached without it.
+    sees it. no_proxy: hosts that are reached without it. host_only: whether what concerns Mac and guest is for the Mac alone,
+    because the package takes no override.
     """
 
     config: str = ""
@@ -45,11 +46,22 @@ class GuestConfig:
     time_sync: bool = False
     time_servers: tuple[str, ...] = ()
     grow_file_system: bool = False
+    host_only: bool = False
+
+    def for_package_without_override(self) -> GuestConfig:
+        """The same for a guest that stays as it is, where that leaves no option without effect; else unchanged."""
+        network = GuestConfig(
+            proxy=self.proxy,
+            no_proxy=self.no_proxy,
+            substituters=self.substituters,
+            trusted_public_keys=self.trusted_public_keys,
+        )
+        return dataclasses.replace(self, host_only=True) if self == network else self
 
     @property
     def stock(self) -> bool:
         """Whether nothing is asked for that the stock image does not have."""
-        return self == GuestConfig()
+        return self.host_only or self == GuestConfig()
 
 
 def guest_from(params: t.Mapping[str, t.Any]) -> GuestConfig:

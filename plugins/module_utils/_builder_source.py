@@ -37,6 +37,7 @@ _IN_SCRIPT = re.compile(rb"/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+(?:/[0-9A-Z
 _VM_PROGRAM = re.compile(r"^run-[0-9A-Za-z._-]+-vm$")
 _FOLLOWED = ("create-builder", "run-builder", "add-keys")
 _FORWARD = re.compile(rb"hostfwd=tcp:([0-9A-Za-z.:]*):([0-9]+)-([0-9.]*):22\b")
+_PLANNED = re.compile(r"^  (/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+\.drv)$", re.MULTILINE)
 _SCRIPT_LIMIT = 1024 * 1024  # bytes
 _MOST_SCRIPTS = 16
 
@@ -227,13 +228,27 @@ def only_scripts_differ(record: t.Mapping[str, t.Any], locked: str, spec: Spec) 
 
 
 def _build_scripts(nix: Nix, what: t.Sequence[str], env: t.Mapping[str, str]) -> str | None:
-    """`nix build` that asks nobody: no binary cache, no other machine. None when more than small scripts has to be made.
-
-    With max-jobs 0 Nix makes only what prefers to be built where it is used, as scripts do, and refuses all else at once.
-    """
-    alone = ["--option", "substitute", "false", "--option", "builders", "", "--max-jobs", "0"]
-    done = nix.run([*_FLAKES, "build", "--no-link", "--json", *alone, *what], timeout=BUILD_TIMEOUT, env=env)
+    """`nix build` that asks no binary cache. None when more has to be made than small scripts for this Mac."""
+    alone = ["--option", "substitute", "false"]
+    planned = nix.run([*_FLAKES, "build", "--dry-run", "--json", *alone, *what], timeout=BUILD_TIMEOUT, env=env)
+    missing = _PLANNED.findall(planned.stderr)
+    if planned.rc != 0 or len(missing) > _MOST_SCRIPTS or not all(_is_script(path) for path in missing):
+        return None
+    try:
+        derivation = str(json.loads(planned.stdout)[0]["drvPath"])
+    except (ValueError, LookupError, TypeError):
+        return None
+    # The derivation is there by now; naming it spares a second evaluation. Nix before 2.15 knows no ^ for it.
+    name = derivation + ("^out" if nix.version().numbers >= (2, 15, 0) else "")
+    done = nix.run([*_FLAKES, "build", "--no-link", "--json", *alone, name], timeout=BUILD_TIMEOUT, env=env)
     return done.stdout if done.rc == 0 else None
+
+
+def _is_script(derivation: str) -> bool:
+    """Whether a derivation says of itself that it is best built where it is used, and is not for Linux."""
+    content = _read(derivation) or b""
+    local = any(mark in content for mark in (b'("preferLocalBuild","1")', b'\\"preferLocalBuild\\":true'))
+    return local and b'-linux","' not in content
 
 
 def _build(nix: Nix, what: t.Sequence[str], name: str, env: t.Mapping[str, str], where: tuple[str, int] | None = None) -> str:

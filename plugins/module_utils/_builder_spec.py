@@ -222,9 +222,10 @@ def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memo
         _check_path("ca_file", params["ca_file"])
     per_mac = params.get("host_key") == "per_mac"
     address = _address(params["host_address"], per_mac)
+    package, guest = _package(params["package"]), guest_from(params)
     return Spec(
         layout=layout,
-        package=_package(params["package"]),
+        package=package,
         update=bool(params["update"]),
         host_address=address,
         port=_within("port", params["port"], 1, 65535),
@@ -235,7 +236,7 @@ def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memo
         client_key=os.path.normpath(params["client_key"]),
         host_key=parse_host_key(params["public_host_key"]),
         per_mac=per_mac,
-        guest=guest_from(params),
+        guest=guest.for_package_without_override() if package.startswith("/nix/store/") else guest,
         ca_file=params.get("ca_file") or next((path for path in CA_FILES if os.path.exists(path)), CA_FILES[0]),
         stop_timeout=_within("stop_timeout", params["stop_timeout"], 1, 3600),
         log_size_kib=_within("log_size_kib", params.get("log_size_kib") or 1024, 16, 1024 * 1024),

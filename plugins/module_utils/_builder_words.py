@@ -39,6 +39,8 @@ _CERTIFICATE = (
     "Name the file that has the proxy's authority: ca_file."
 )
 _PROXY = "Check network and proxy of this Mac (proxy, no_proxy)."
+_ABSENT = ("no substituter that can", "is not valid")
+_REFUSED = re.compile(r"(unable to download '[^']*': .*?)(?:; retrying in .*)?$", re.MULTILINE)
 _ELSEWHERE = "The store path is not on this Mac and no substituter has it: copy it first (nix copy)."
 _HINTS = (
     ("NAR hash mismatch", "The source behind the recorded lock has changed: run once with update: true."),
@@ -51,8 +53,7 @@ _HINTS = (
     ("unable to download", _PROXY),
     ("Couldn't resolve", _PROXY),
     ("Could not resolve", _PROXY),
-    ("no substituter that can", _ELSEWHERE),
-    ("is not valid", _ELSEWHERE),
+    *((mark, _ELSEWHERE) for mark in _ABSENT),
     (CONFIG_NAME, "Correct the NixOS module in config."),
     ("The option `", "Check the names of the options in config; the package's NixOS knows no others."),
 )
@@ -92,6 +93,10 @@ def words(done: Completed, guest: bool = False, where: tuple[str, int] | None = 
         return _cannot_build(missing, done.stderr, guest, where)
     lines = [line for line in _COLOUR.sub("", done.stderr).splitlines() if not _TRACE.match(line)]
     said = complaint(dataclasses.replace(done, stderr="\n".join(lines)))
+    if any(mark in said for mark in _ABSENT):
+        # Why a binary cache did not answer is a warning only; what follows from it is the error.
+        refused = _REFUSED.findall(done.stderr)
+        said = f"{said.rstrip('.')} ({refused[-1]})" if refused else said
     hint = next((hint for mark, hint in _HINTS if mark in said or (mark == CONFIG_NAME and mark in done.stderr)), None)
     return f"{said.rstrip('.')}. {hint or 'See the words of Nix.'}"
 

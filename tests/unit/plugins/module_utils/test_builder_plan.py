@@ -64,7 +64,7 @@ class FakeNix(Runner):
         self.fail_at = ""
 
     def run(self, argv: t.Sequence[str], **_options: t.Any) -> Completed:
-        words = [word for word in argv if word in ("metadata", "show-config", "--expr", "--profile", "print")]
+        words = [word for word in argv if word in ("metadata", "show-config", "--dry-run", "--expr", "--profile", "print")]
         verb = words[0] if words else os.path.basename(argv[0])
         if verb != "print":
             self.verbs.append(verb)
@@ -77,6 +77,9 @@ class FakeNix(Runner):
 
     def do_show_config(self, argv: t.Sequence[str]) -> tuple[int, str, str]:
         return 0, json.dumps({"system": {"value": "x86_64-darwin"}}), ""
+
+    def do_dry_run(self, argv: t.Sequence[str]) -> tuple[int, str, str]:
+        return 1, "", "error: more than scripts is missing"
 
     def do_expr(self, argv: t.Sequence[str]) -> tuple[int, str, str]:
         port = argv[-1].partition("host.port = ")[2].partition(";")[0]
@@ -192,7 +195,7 @@ def test_a_new_port_is_built_from_the_recorded_lock_even_when_the_branch_has_mov
     deploy(spec, nix)
     nix.revision = "2"
     plan, realised = deploy(spec, nix, port=2222)
-    assert nix.verbs == ["show-config", "--expr", "--profile"]
+    assert nix.verbs == ["show-config", "--dry-run", "--expr", "--profile"]
     assert realised is not None
     assert realised.locked == "path:/x?rev=1#a"
     assert plan.switch
@@ -236,7 +239,7 @@ def test_a_collected_store_path_is_realised_again_from_the_lock(spec: Spec, nix:
     assert realised is not None
     shutil.rmtree(realised.store_path)
     assert deploy(spec, nix)[1] == realised
-    assert nix.verbs == ["show-config", "--expr", "--profile"]
+    assert nix.verbs == ["show-config", "--dry-run", "--expr", "--profile"]
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"version": 99}', "\x00\xff"])

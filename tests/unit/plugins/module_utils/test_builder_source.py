@@ -230,23 +230,46 @@ def built(store: pathlib.Path) -> tuple[str, int, str, str]:
     return "build", 0, json.dumps([{"outputs": {"out": f"{store}/{HASH}-vm"}}]), ""
 
 
-def test_where_only_scripts_can_differ_nobody_is_asked(store: pathlib.Path) -> None:
-    runner = Scripted(SYSTEM, built(store))
+def planned(path: pathlib.Path, text: str) -> tuple[str, int, str, str]:
+    """A dry run that has one derivation to build, whose file has this text."""
+    path.write_text(text)
+    return "--dry-run", 0, json.dumps([{"drvPath": str(path)}]), f"this derivation will be built:\n  {path}\n"
+
+
+VERSION = ("--version", 0, "nix (Nix) 2.26.3", "")
+LOCAL = 'Derive([],[],[],"x86_64-darwin","/bin/sh",[],[("preferLocalBuild","1")])'
+
+
+@pytest.fixture
+def derivation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    import re
+
+    monkeypatch.setattr(source, "_PLANNED", re.compile(r"^  (\S+\.drv)$", re.MULTILINE))
+    return tmp_path / "vm.drv"
+
+
+def test_where_only_scripts_differ_no_binary_cache_is_asked(store: pathlib.Path, derivation: pathlib.Path) -> None:
+    runner = Scripted(SYSTEM, planned(derivation, LOCAL), VERSION, built(store))
     source.realise(
         Nix(runner, "/nix"), "path:/x#a", with_(guest=GuestConfig(substituters=("https://c",))), {}, closure_there=True
     )
-    argv = runner.calls[1]
-    for setting, value in (("substitute", "false"), ("builders", "")):
-        assert argv[argv.index(setting) - 1] == "--option"
-        assert argv[argv.index(setting) + 1] == value
-    assert argv[argv.index("--max-jobs") + 1] == "0"
-    assert not any("https://c" in word for word in argv[:-1])
+    assert runner.calls[3][-1] == f"{derivation}^out"
+    for argv in (runner.calls[1], runner.calls[3]):
+        assert argv[argv.index("substitute") + 1] == "false"
+        assert "extra-substituters" not in argv
 
 
-def test_where_more_is_missing_it_is_built_after_all(store: pathlib.Path) -> None:
-    runner = Scripted(SYSTEM, ("build", 1, "", "error: unable to start any build"), built(store))
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Derive([],[],[],"x86_64-darwin","/bin/sh",[],[("name","compiler")])',
+        LOCAL.replace("darwin", "linux"),
+    ],
+)
+def test_where_more_is_missing_it_is_built_or_fetched(store: pathlib.Path, derivation: pathlib.Path, text: str) -> None:
+    runner = Scripted(SYSTEM, planned(derivation, text), built(store))
     source.realise(Nix(runner, "/nix"), "path:/x#a", SPEC, {}, closure_there=True)
-    assert "--max-jobs" not in runner.calls[2]
+    assert "--dry-run" not in runner.calls[2]
     assert "substitute" not in runner.calls[2]
 
 

@@ -113,6 +113,15 @@ def test_only_what_the_guest_has_beyond_the_stock_image_changes_what_is_built_fo
     assert spec(no_proxy=["a"]).overrides["guest"] == spec(time_sync=True).overrides["guest"]  # the same modules
 
 
+def test_for_a_store_path_proxy_and_caches_are_the_macs_alone() -> None:
+    vm = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-vm"
+    network = {"proxy": "http://p.example:3128", "substituters": ["https://c.example"]}
+    assert "guest" in spec(**network).overrides
+    assert "guest" not in spec(package=vm, **network).overrides
+    assert spec(package=vm, **network).guest.proxy == "http://p.example:3128"
+    assert "guest" in spec(package=vm, config="{ }", **network).overrides  # refused when it is realised
+
+
 def test_a_host_key_is_read_as_line_and_as_base64_of_a_line() -> None:
     encoded = base64.b64encode(f"{KEY} root@nixos\n".encode()).decode()
     assert parse_host_key(KEY) == parse_host_key(f"{KEY} a comment") == parse_host_key(encoded) == KEY

@@ -74,3 +74,16 @@ def test_the_message_names_derivation_and_system_and_says_what_to_do(stderr: str
 )
 def test_known_words_come_with_what_to_do(stderr: str, hint: str) -> None:
     assert hint in words(failed(stderr))
+
+
+def test_why_a_cache_did_not_answer_is_told_where_its_path_is_missing() -> None:
+    missing = "error: path '/nix/store/x-vm' is required, but there is no substituter that can build it"
+    assert words(failed(missing)).endswith("copy it first (nix copy).")
+    one = "unable to download 'https://c.example/nix-cache-info': {0}"
+    tries = f"warning: error: {one}; retrying in 271 ms\nwarning: {one}\n"
+    said = words(failed(tries.format("SSL peer certificate or SSH remote key was not OK (60)") + missing))
+    assert (
+        "(unable to download 'https://c.example/nix-cache-info': SSL peer certificate or SSH remote key was not OK (60))" in said
+    )
+    assert "ca_file" in said
+    assert "proxy" in words(failed(tries.format("Could not resolve hostname (6)") + missing))
