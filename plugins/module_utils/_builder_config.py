@@ -14,8 +14,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_guest import GuestConfig
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 
-_VZ = "linux-builder-vz"
-
 
 def guest_modules(spec: Spec) -> tuple[str, ...]:
     """Nix expressions of the NixOS modules that the guest gets; empty: the stock image, nothing is built for Linux."""
@@ -24,7 +22,7 @@ def guest_modules(spec: Spec) -> tuple[str, ...]:
 
 def guest_grows(spec: Spec) -> bool:
     """Whether this guest grows its file system to the size of its disk when it boots; the stock image does not."""
-    return bool(guest_modules(spec)) and not spec.package.rpartition(".")[2].startswith(_VZ)
+    return bool(guest_modules(spec)) and not spec.vz
 
 
 def stock(spec: Spec) -> Spec:
