@@ -22,7 +22,6 @@ import urllib.parse
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, complaint
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import Progress
 
 IMPATIENT = ("--option", "connect-timeout", "15", "--option", "download-attempts", "2")
 
@@ -154,7 +153,7 @@ def watch(cache: Cache | None) -> t.Callable[[str], None] | None:
     return look
 
 
-def fetch_first(nix: Nix, cache: Cache, what: t.Sequence[str], env: t.Mapping[str, str], progress: Progress) -> None:
+def fetch_first(nix: Nix, cache: Cache, what: t.Sequence[str], env: t.Mapping[str, str]) -> None:
     """Take of `what` (arguments of `nix build`) all that the store has, and build nothing.
 
     For a store behind ssh: the options with which ssh reaches the running builder hold for all of a command's connections,
@@ -163,7 +162,6 @@ def fetch_first(nix: Nix, cache: Cache, what: t.Sequence[str], env: t.Mapping[st
     alone = ["--option", "builders", "", "--option", "max-jobs", "0", "--keep-going"]
     nix.work(
         ["--extra-experimental-features", "flakes", "build", "--no-link", *alone, *cache.options, *IMPATIENT, *what],
-        progress,
         timeout=_FETCH_TIMEOUT,
         env=environment(env),
         watch=watch(cache),

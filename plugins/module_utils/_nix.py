@@ -17,7 +17,7 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix_log
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner, find_program
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import Progress
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
 
 CANDIDATES = (
     "/nix/var/nix/profiles/default/bin/nix",
@@ -118,6 +118,7 @@ class Nix:
     def __init__(self, runner: Runner, path: str) -> None:
         self.runner = runner
         self.path = path
+        self.progress: Progress = SILENT
         self.built: list[tuple[str, str]] = []  # (derivation, builder) of all `work`, builder "" for this machine
         self.copied: list[tuple[str, str]] = []  # (store path, store it came from) of all `work`
 
@@ -140,18 +141,19 @@ class Nix:
     def work(
         self,
         args: t.Sequence[str],
-        progress: Progress,
         *,
         timeout: float,
         env: t.Mapping[str, str] | None = None,
         watch: t.Callable[[str], None] | None = None,
     ) -> Completed:
-        """`run` for what may take long: tells `progress` how far Nix is. standard error is its messages in plain words.
+        """`run` for what may take long: tells `progress` how far Nix is. Standard error is its messages in plain words.
 
         watch: is given each message at once, and may raise to stop Nix. What was built and copied is added to
-        `built` and `copied`.
+        `built` and `copied`. With nobody to tell, it is `run`.
         """
-        log = _nix_log.Log(progress, watch)
+        if watch is None and self.progress is SILENT:
+            return self.run(args, timeout=timeout, env=env)
+        log = _nix_log.Log(self.progress, watch)
         try:
             done = self.runner.stream([self.path, *_FEATURES, *_nix_log.OPTIONS, *args], log.take, timeout=timeout, env=env)
         finally:

@@ -116,13 +116,13 @@ class Press:
 
     def publish(self, wanted: Plan, progress: Progress) -> None:
         """Sign here, copy what is missing, sign there what was there already, and look again."""
-        progress.phase("push")
+        self._nix.progress = _Push(progress)
+        self._nix.progress.phase("push")
         sign = ["store", "sign", "--key-file", self._key_file]
         self._run([*sign, "--recursive", wanted.store_path], "the closure cannot be signed")
         if wanted.copied:
             done = self._nix.work(
                 ["copy", "--to", self.url, *IMPATIENT, wanted.store_path],
-                _Push(progress),
                 timeout=_PUSH_TIMEOUT,
                 env=self._env,
             )

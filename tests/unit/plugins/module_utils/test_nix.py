@@ -101,3 +101,64 @@ def test_failed_ping_goes_by_the_exit_status() -> None:
 
 def test_client_side_settings_are_not_the_daemons() -> None:
     assert _nix.daemon_settings({"bash-prompt": "x", "max-jobs": 3}) == {"max-jobs": 3}
+
+
+# --- long work ---------------------------------------------------------------------------------------------------
+
+
+class Streaming:
+    """A runner whose program writes these lines to standard error; `run` is what happens when nobody is to be told."""
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = lines
+        self.argv: list[str] = []
+
+    def run(self, argv: t.Sequence[str], **_options: t.Any) -> Completed:
+        self.argv = list(argv)
+        return Completed(tuple(argv), 0, "[]", "plain")
+
+    def stream(self, argv: t.Sequence[str], on_line: t.Callable[[str], None], **_options: t.Any) -> Completed:
+        self.argv = list(argv)
+        for line in self.lines:
+            on_line(line)
+        return Completed(tuple(argv), 1, "[]", "\n".join(self.lines))
+
+
+BUILD = '@nix {"action":"start","id":1,"type":105,"fields":["/nix/store/x.drv","ssh-ng://builder@linux-builder",1,1]}'
+ERROR = '@nix {"action":"msg","level":0,"msg":"\\u001b[31;1merror:\\u001b[0m it failed"}'
+
+
+def test_long_work_is_told_and_its_words_are_plain() -> None:
+    told: list[str] = []
+
+    class Told:
+        def phase(self, name: str) -> None:
+            told.append(name)
+
+        def detail(self, done: int, total: int, unit: str) -> None:
+            told.append(unit)
+
+    runner = Streaming(BUILD, ERROR)
+    nix = Nix(t.cast(t.Any, runner), "nix")
+    nix.progress = Told()
+    done = nix.work(["build", "x"], timeout=5)
+    assert runner.argv[-5:] == ["--log-format", "internal-json", "-v", "build", "x"]
+    assert (done.rc, done.stdout, done.stderr) == (1, "[]", "error: it failed\n")
+    assert told == ["build", "derivations"]
+    assert nix.built == [("/nix/store/x.drv", "ssh-ng://builder@linux-builder")]
+
+
+def test_who_watches_sees_messages_and_what_was_built_is_kept_when_he_stops_it() -> None:
+    def watch(message: str) -> None:
+        raise CommandError(message)
+
+    nix = Nix(t.cast(t.Any, Streaming(BUILD, ERROR)), "nix")
+    with pytest.raises(CommandError, match="^error: it failed$"):
+        nix.work(["build", "x"], timeout=5, watch=watch)
+    assert len(nix.built) == 1
+
+
+def test_long_work_that_nobody_is_told_of_is_a_plain_command() -> None:
+    runner = Streaming(BUILD)
+    assert Nix(t.cast(t.Any, runner), "nix").work(["build", "x"], timeout=5).stderr == "plain"
+    assert "internal-json" not in runner.argv
