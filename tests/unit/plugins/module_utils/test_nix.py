@@ -139,7 +139,7 @@ def test_long_work_is_told_and_its_words_are_plain() -> None:
             told.append(unit)
 
     runner = Streaming(BUILD, ERROR)
-    nix = Nix(t.cast(t.Any, runner), "nix")
+    nix = _nix.Nix(t.cast(t.Any, runner), "nix")
     nix.progress = Told()
     done = nix.work(["build", "x"], timeout=5)
     assert runner.argv[-5:] == ["--log-format", "internal-json", "-v", "build", "x"]
@@ -152,7 +152,7 @@ def test_who_watches_sees_messages_and_what_was_built_is_kept_when_he_stops_it()
     def watch(message: str) -> None:
         raise CommandError(message)
 
-    nix = Nix(t.cast(t.Any, Streaming(BUILD, ERROR)), "nix")
+    nix = _nix.Nix(t.cast(t.Any, Streaming(BUILD, ERROR)), "nix")
     with pytest.raises(CommandError, match="^error: it failed$"):
         nix.work(["build", "x"], timeout=5, watch=watch)
     assert len(nix.built) == 1
@@ -160,5 +160,5 @@ def test_who_watches_sees_messages_and_what_was_built_is_kept_when_he_stops_it()
 
 def test_long_work_that_nobody_is_told_of_is_a_plain_command() -> None:
     runner = Streaming(BUILD)
-    assert Nix(t.cast(t.Any, runner), "nix").work(["build", "x"], timeout=5).stderr == "plain"
+    assert _nix.Nix(t.cast(t.Any, runner), "nix").work(["build", "x"], timeout=5).stderr == "plain"
     assert "internal-json" not in runner.argv
