@@ -16,12 +16,11 @@ import base64
 import binascii
 import dataclasses
 import hashlib
-import os
 import re
 import time
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_causes, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import SSH, ssh_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import USER, Layout, connect_address
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
@@ -41,7 +40,6 @@ _CONNECT_TIMEOUT = 10  # seconds; QEMU accepts at once, a guest that still boots
 _POLL = 1.0  # seconds between two questions
 _POLL_REFUSED = 10.0  # seconds after a refused key: guests count these
 _MOST_REFUSALS = 3  # the keys directory is there before sshd is, so a refusal does not heal by waiting
-_TAIL = 15  # lines of the log in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +116,7 @@ def wait_until_ready(
         if answer.kind == "ready" and answer.boot_id is not None:
             return Ready(answer.boot_id, round(clock() - start, 1))
         if answer.kind == "wrong-host-key":
-            raise _wrong_host_key(guest, answer)
+            raise _wrong_host_key(guest, runner, answer)
         refusals = refusals + 1 if answer.kind == "key-refused" else 0
         pause = _POLL_REFUSED if refusals else _POLL
         if refusals >= _MOST_REFUSALS or clock() - start + pause >= timeout:
@@ -135,15 +133,18 @@ def _ask(guest: Guest, runner: Runner, left: float) -> Answer:
         return Answer("booting", None, "ssh: no answer in time")
 
 
-def _wrong_host_key(guest: Guest, answer: Answer) -> StateError:
+def _wrong_host_key(guest: Guest, runner: Runner, answer: Answer) -> StateError:
     offered = _FINGERPRINT.search(answer.words)
+    facts = _facts(guest, runner, answer)
     return StateError(
         f"{guest.host_address} port {guest.port}: what listens there "
         + (f"shows host key {offered.group(0)}, which is" if offered else "has a host key that is")
         + f" not the pinned host key {_pinned_fingerprint(guest)} of {guest.layout.known_hosts}. So it is another builder or "
         f"somebody else's program. Find it with `lsof -nP -iTCP:{guest.port} -sTCP:LISTEN`; if it is your builder "
-        "with a key of its own, give that key as public_host_key (or set linux_builder_host_key: per_mac).",
+        "with a key of its own, give that key as public_host_key (or set linux_builder_host_key: per_mac). "
+        f"Job {guest.layout.label}: {facts['job']}.",
         ssh=answer.words,
+        **facts,
     )
 
 
@@ -159,50 +160,11 @@ def _pinned_fingerprint(guest: Guest) -> str:
 
 # --- why not -----------------------------------------------------------------------------------------------------
 
-# (what the log, ssh or the job's state says, what it means and what to do), the most telling first.
-_CAUSES: tuple[tuple[str, str], ...] = (
-    (
-        "Could not set up host forwarding rule",
-        "another program has the port: find it with `lsof -nP -iTCP:{port} -sTCP:LISTEN`, end it or choose another port",
-    ),
-    ("already runs the builder on", "a second instance was refused, because the builder already runs outside this launchd job"),
-    ('Failed to get "write" lock', "another QEMU has the data disk open: end that one"),
-    ("No space left on device", "the Mac's disk (or the guest's) is full: free space"),
-    ("hvf_arch_init_vcpu", "QEMU crashes on this Mac's processor (QEMU 11.0 built with an old SDK): use another revision"),
-    ("max-arm-cpu.sme", "QEMU is too old for this Mac's processor: use a newer revision"),
-    ("HV_UNSUPPORTED", "this Mac cannot virtualise (kern.hv_support is 0); it may be a virtual machine itself"),
-    ("HV_DENIED", "macOS refuses virtualisation to QEMU: it lacks the hypervisor entitlement"),
-    ("no CA certificates", "the file behind NIX_SSL_CERT_FILE is missing: set ca_file"),
-    ("run-nixos-vm is missing", "the closure is gone from the Nix store: run state=present again"),
-    ("builder_ed25519.pub is missing", "the keys directory is empty: run state=present again"),
-    ("Permission denied (", "the guest does not take the client key: run state=present again, then restart the job"),
-    ("Not allowed at this time", "the guest's sshd has locked this address out after failed logins: wait some minutes"),
-    ("Assertion failed", "QEMU crashes; look at /Library/Logs/DiagnosticReports/qemu-system-*.ips"),
-)
-
 _KINDS = {
     "booting": "nothing answers ssh there",
     "no-daemon": "ssh works, but the guest's Nix daemon does not answer",
     "key-refused": "the guest refuses the client key",
 }
-
-
-def likely_cause(text: str, port: int) -> str | None:
-    """The first known cause that the text names; None when it names none."""
-    return next((cause.format(port=port) for mark, cause in _CAUSES if mark in text), None)
-
-
-def log_tail(path: str, lines: int = _TAIL) -> list[str]:
-    """The last lines of a log of any size, printable characters only; [] when there is none."""
-    try:
-        with open(path, "rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - 65536))
-            text = stream.read().decode(errors="replace")
-    except OSError:
-        return []
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r", "\n")
-    printable = ("".join(char for char in line if char.isprintable()).rstrip() for line in plain.split("\n"))
-    return [line for line in printable if line][-lines:]
 
 
 def job_words(label: str, runner: Runner) -> str:
@@ -223,23 +185,26 @@ def job_words(label: str, runner: Runner) -> str:
 
 def _not_ready(guest: Guest, runner: Runner, answer: Answer, seconds: float) -> StateError:
     layout = guest.layout
-    tail = log_tail(layout.log_path)
-    job = job_words(layout.label, runner)
-    # What ssh said last is newer than the log.
-    cause = likely_cause(answer.words, guest.port) or likely_cause("\n".join(tail), guest.port)
-    if cause is None and answer.kind == "booting":
-        cause = (
-            "the job does not run"
-            if job.startswith("not loaded")
-            else "the guest is slow or hangs: give more timeout, or look at the log"
-        )
+    facts = _facts(guest, runner, answer)
+    tail = facts["log"]
     return StateError(
         f"the builder at {guest.host_address} port {guest.port} is not ready after {seconds:.0f} s: {_KINDS[answer.kind]}"
-        f" ({answer.words or 'no words of ssh'}). Job {layout.label}: {job}."
-        + (f" Likely cause: {cause}." if cause else "")
+        f" ({answer.words or 'no words of ssh'}). Job {layout.label}: {facts['job']}."
+        + (f" Likely cause: {facts['cause']}." if facts["cause"] else "")
         + f" Last lines of {layout.log_path}: "
         + (" | ".join(tail[-3:]) or "none"),
-        job=job,
-        log=tail,
-        cause=cause,
+        **facts,
     )
+
+
+def _facts(guest: Guest, runner: Runner, answer: Answer) -> dict[str, t.Any]:
+    """What goes into the result beside the message: the job in words, the log's last lines, the likely cause and its name."""
+    log = _builder_causes.read_log(guest.layout.log_path)
+    job = job_words(guest.layout.label, runner)
+    cause = _builder_causes.likely(_builder_causes.Symptoms(answer.kind, answer.words, job, log))
+    return {
+        "job": job,
+        "log": _builder_causes.tail(log),
+        "cause": cause.says(guest.port) if cause else None,
+        "cause_name": cause.name if cause else None,
+    }

@@ -156,31 +156,6 @@ def test_an_ssh_that_cannot_be_started_is_no_slow_guest(guest: ready.Guest) -> N
         wait(guest, NoSsh(YES))
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("run-builder[5]: process 3 already runs the builder on /x", "second instance"),
-        ("Assertion failed: (ret == HV_SUCCESS), function hvf_arch_init_vcpu", "another revision"),
-        ("qemu-system-aarch64: Property 'max-arm-cpu.sme' not found", "newer revision"),
-        ("mkfs.erofs: No space left on device", "free space"),
-        ('Failed to get "write" lock', "another QEMU"),
-        ("kex_exchange_identification: Not allowed at this time", "locked this address out"),
-        ("all is well", None),
-    ],
-)
-def test_known_causes_are_named(text: str, words: str | None) -> None:
-    cause = ready.likely_cause(text, 31022)
-    assert cause is None if words is None else words in str(cause)
-
-
-def test_the_tail_of_a_log_is_bounded_and_printable(tmp_path: pathlib.Path) -> None:
-    log = tmp_path / "log"
-    assert ready.log_tail(str(log)) == []
-    log.write_bytes(b"x" * 200000 + b"\n\x1b[1;32mgreen\x1b[0m \x07\xff\r\nlast\n")
-    assert ready.log_tail(str(log), 2) == ["green \ufffd", "last"]
-    assert len(ready.log_tail(str(log))[0]) < 70000
-
-
 @settings(max_examples=50)
 @given(st.integers(-15, 255), st.text(max_size=80), st.text(max_size=80))
 def test_only_a_boot_id_and_the_daemons_word_count_as_ready(rc: int, out: str, err: str) -> None:
