@@ -113,6 +113,8 @@ class Stage:
                 env={"PATH": "/usr/bin:/bin", "STAGE": str(self.root)},
                 cwd="/",
                 start_new_session=True,
+                # A shell cannot trap what was ignored when it came, and `nohup make test` ignores SIGHUP.
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
         self.processes.append(process)
         return process
@@ -364,12 +366,12 @@ def test_a_hangup_does_not_end_the_runner(stage: Stage) -> None:
 def holders(path: pathlib.Path) -> list[str]:
     """Processes that have a file open, by what they are."""
     found = []
-    for link in pathlib.Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if os.path.samestat(os.stat(link), os.stat(path)):
-                found.append((link.parent.parent / "cmdline").read_text().replace("\0", " "))
-        except OSError:
-            continue
+    wanted = os.stat(path)
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for link in os.listdir(process / "fd"):
+                if os.path.samestat(os.stat(process / "fd" / link), wanted):
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
     return found
 
 
