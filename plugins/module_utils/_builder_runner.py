@@ -356,6 +356,10 @@ while :; do
     wait "$vm" || status=$?
     running "$vm" || break # else only a signal ended the wait
 done
+# The signal may have come in the moment in which the VM ended; then the VM's own status is still to be had (else 127).
+again=0
+wait "$vm" || again=$?
+[ "$again" -eq 127 ] || status=$again
 end_log
 say "the VM has ended with status $status"
 leave "$status"
