@@ -78,6 +78,7 @@ SPDX-License-Identifier: GPL-3.0-or-later
     arrange();
   });
   find.addEventListener("input", filter);
+  find.addEventListener("change", filter);
   show.addEventListener("change", filter);
   document.getElementById("filters").addEventListener("submit", function (event) { event.preventDefault(); });
   document.getElementById("save").addEventListener("click", function () {
