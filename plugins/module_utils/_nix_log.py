@@ -79,7 +79,7 @@ class Log:
 
     def take(self, line: str) -> None:
         """One line, without its end."""
-        record = _parse(line)
+        record = parse(line)
         if record is None:
             self._message(line)
             return
@@ -173,7 +173,8 @@ class Log:
         self._reported = now
 
 
-def _parse(line: str) -> dict[str, t.Any] | None:
+def parse(line: str) -> dict[str, t.Any] | None:
+    """A line of Nix' own as a dict; None for any other.
     if not line.startswith(_PREFIX):
         return None
     try:

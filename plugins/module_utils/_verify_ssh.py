@@ -25,6 +25,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_expla
 SSH = "/usr/bin/ssh"
 _URI = re.compile(r"(?:ssh|ssh-ng)://(?:([A-Za-z0-9_][A-Za-z0-9_.-]*)@)?([A-Za-z0-9_][A-Za-z0-9_.-]*)(?::(\d+))?(?:[/?].*)?")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_VERSION = re.compile(r"(\d+\.\d+(?:\.\d+)?)")
 _CONNECT_SECONDS = 10
 
 
@@ -66,6 +67,15 @@ class Target:
         return f"{self.parts()[1]} {text.strip()}\n"
 
 
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """The guest: its boot id, its kernel's architecture, the version of its Nix (empty where it did not say)."""
+
+    boot_id: str
+    architecture: str
+    nix_version: str
+
+
 class Guest:
     """Commands in the VM, each over one authenticated connection (others count against us in its sshd)."""
 
@@ -100,9 +110,11 @@ class Guest:
 
     def run(self, command: t.Sequence[str], timeout: float = 60) -> Completed:
         """Run a command in the guest. timeout: seconds. 255 is ssh's own failure."""
-        words = " ".join(shlex.quote(word) for word in command)
+        return self._shell(" ".join(shlex.quote(word) for word in command), timeout)
+
+    def _shell(self, script: str, timeout: float = 60) -> Completed:
         with self._known_hosts() as path:
-            return self.runner.run([*self.argv(path), words], timeout=timeout)
+            return self.runner.run([*self.argv(path), script], timeout=timeout)
 
     @contextlib.contextmanager
     def _known_hosts(self) -> t.Iterator[str | None]:
@@ -117,16 +129,21 @@ class Guest:
         finally:
             os.unlink(path)
 
-    def boot_id(self) -> str:
-        """The boot id of the guest's kernel. StateError with the likely fix when it does not tell."""
-        done = self.run(["cat", "/proc/sys/kernel/random/boot_id"])
-        answer = done.stdout.strip()
-        if done.rc != 0 or not _UUID.fullmatch(answer):
+    def facts(self, leftovers: t.Sequence[str] = ()) -> Facts:
+        """What the guest tells of itself, over one connection that also deletes `leftovers` from its store.
+
+        StateError with the likely fix when it does not tell.
+        """
+        script = "cat /proc/sys/kernel/random/boot_id; uname -m; nix-store --version | head -n 1"
+        done = self._shell("; ".join([script, *_deletions(leftovers)]))
+        answer = [*done.stdout.split("\n"), "", "", ""]
+        if not _UUID.fullmatch(answer[0].strip()):
             raise StateError(
                 f"{self.target.uri}: the guest does not tell its boot id over ssh: {last_words(done)} "
                 f"{likely_fix(done.stderr, self.target, '')}"
             )
-        return answer
+        version = _VERSION.search(answer[2])
+        return Facts(answer[0].strip(), answer[1].strip(), version.group(1) if version else "")
 
     def probe(self) -> Completed:
         """Whether ssh gets in and finds Nix: exit status 0, 127 without Nix, 255 and ssh's words if it does not get in."""
@@ -134,4 +151,9 @@ class Guest:
 
     def delete(self, paths: t.Sequence[str]) -> None:
         """Delete store paths in the guest. What stays is left to its garbage collection."""
-        self.run(["nix-store", "--delete", *paths])
+        self._shell("; ".join(_deletions(paths)))
+
+
+def _deletions(paths: t.Sequence[str]) -> list[str]:
+    """One command each: nix-store stops at the first path that it does not have."""
+    return [f"nix-store --delete {shlex.quote(path)} >/dev/null 2>&1" for path in paths]

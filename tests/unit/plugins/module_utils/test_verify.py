@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import os
+import pwd
+import re
 import types
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _verify
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _verify, _verify_build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import last_words, likely_fix
@@ -24,19 +27,30 @@ GUEST = "11111111-2222-3333-4444-555555555555"
 OTHER = "99999999-2222-3333-4444-555555555555"
 OWN = "00000000-2222-3333-4444-555555555555"
 KERNEL = "Linux version 6.12.0 (nixbld@localhost) #1 SMP"
+TOLD = f"{GUEST}\naarch64\nnix-store (Nix) 2.34.8\n"
 OUT = "/nix/store/" + "a" * 32 + "-linux-builder-proof-0123456789abcdef"
 DRV = "/nix/store/" + "b" * 32 + "-linux-builder-proof-0123456789abcdef.drv"
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb root@vm"
-BUILT = f"this derivation will be built:\n  {DRV}\nbuilding '{DRV}' on 'ssh-ng://builder@linux-builder'...\n"
+URI = "ssh-ng://builder@linux-builder"
+BUILT = "@nix " + json.dumps({"action": "start", "id": 1, "level": 3, "type": 105, "text": "", "fields": [DRV, URI, 1, 1]}) + "\n"
+
+
+NIX = types.SimpleNamespace(path="/nix/bin/nix", version=lambda: types.SimpleNamespace(short="2.26.3"))
 
 
 class Programs(Runner):
     """nix-build, nix-store and ssh; `build` and `guest` are (exit status, stdout, stderr)."""
 
-    def __init__(self, build=(0, OUT + "\n", BUILT), guest=(0, GUEST + "\n", ""), delete=0):
+    def __init__(self, build=(0, OUT + "\n", BUILT), guest=(0, TOLD, ""), delete=0):
         super().__init__()
         stays = (delete, "", "error: still alive" if delete else "")
-        self.answers = {"nix-build": build, "ssh": guest, "nix-store": stays, "nix-instantiate": (0, DRV + "\n", "")}
+        self.answers = {
+            "nix-build": build,
+            "sudo": build,
+            "ssh": guest,
+            "nix-store": stays,
+            "nix-instantiate": (0, DRV + "\n", ""),
+        }
         self.calls = []
 
     def run(self, argv, **options):
@@ -49,19 +63,26 @@ class Programs(Runner):
             raise answer
         return Completed(tuple(argv), *answer)
 
+    def stream(self, argv, on_line, **options):
+        """nix-build speaks internal-json."""
+        done = self.run(argv, **options)
+        for line in done.stderr.splitlines():
+            on_line(line)
+        return done
+
     def argvs(self, name):
         return [argv for argv, _options in self.calls if os.path.basename(argv[0]) == name]
 
 
 @pytest.fixture(autouse=True)
 def fixture_mac(monkeypatch):
-    monkeypatch.setattr(_verify, "find_nix", lambda _runner: types.SimpleNamespace(path="/nix/bin/nix"))
+    monkeypatch.setattr(_verify, "find_nix", lambda _runner: NIX)
     monkeypatch.setattr(_verify, "own_boot_id", lambda: None)
-    monkeypatch.setattr(_verify, "parse_output", lambda _path: (KERNEL, GUEST))
+    monkeypatch.setattr(_verify_build, "parse_output", lambda _path: (KERNEL, GUEST, "unknown"))
 
 
-def verify(programs, systems=("aarch64-linux",), target=TARGET, boot=0):
-    return _verify.verify(target, list(systems), 60, boot, programs)
+def verify(programs, systems=("aarch64-linux",), target=TARGET, boot=0, **options):
+    return _verify.verify(target, list(systems), 60, boot, programs, **options)
 
 
 def failure(programs, target=TARGET):
@@ -78,11 +99,16 @@ def test_a_build_in_the_guest_is_proven():
     assert proof.pop("seconds") >= 0
     assert proof == {
         "system": "aarch64-linux",
+        "user": "root",
+        "features": [],
+        "phases": {"connect": None, "copy": None, "build": None, "fetch": None},
         "store_path": OUT,
         "kernel": KERNEL,
+        "architecture": "unknown",
         "boot_id": GUEST,
         "builder": "ssh-ng://builder@linux-builder",
     }
+    assert found.versions == {"mac": "2.26.3", "guest": "2.34.8"}
 
 
 def test_it_builds_through_the_daemon_elsewhere_and_without_substitutes():
@@ -117,7 +143,15 @@ def test_store_paths_are_deleted_on_both_sides():
     programs = Programs()
     verify(programs)
     assert programs.argvs("nix-store") == [["/nix/bin/nix-store", "--delete", OUT, DRV]]
-    assert programs.argvs("ssh")[-1][-1] == f"nix-store --delete {OUT}"
+    (argv,) = programs.argvs("ssh")
+    assert f"nix-store --delete {OUT} >/dev/null 2>&1; nix-store --delete {DRV} " in argv[-1]
+
+
+def test_store_paths_are_deleted_in_the_guest_when_it_does_not_tell_who_it_is():
+    programs = Programs(guest=(255, "", "Permission denied (publickey)"))
+    failure(programs)
+    assert f"nix-store --delete {OUT}" in programs.argvs("ssh")[-1][-1]
+    assert len(programs.argvs("ssh")) == 2
 
 
 def test_store_paths_are_deleted_when_the_proof_fails():
@@ -154,13 +188,13 @@ REFUSED = (255, "", "ssh: connect to host 127.0.0.1 port 31022: Connection refus
 
 @pytest.fixture(name="fast")
 def fixture_fast(monkeypatch):
-    monkeypatch.setattr(_verify, "_POLL", 0.001)
+    monkeypatch.setattr(_verify_build, "_POLL", 0.001)
 
 
 @pytest.mark.usefixtures("fast")
 def test_a_vm_that_boots_is_waited_for():
     programs = Programs(
-        build=[(1, "", SWALLOWED), (0, OUT + "\n", BUILT)], guest=[REFUSED, REFUSED, (0, "nix-store 2\n", ""), (0, GUEST, "")]
+        build=[(1, "", SWALLOWED), (0, OUT + "\n", BUILT)], guest=[REFUSED, REFUSED, (0, "nix-store 2\n", ""), (0, TOLD, "")]
     )
     assert verify(programs, boot=60).boot_id == GUEST
     assert len(programs.argvs("nix-build")) == 2
@@ -169,7 +203,7 @@ def test_a_vm_that_boots_is_waited_for():
 @pytest.mark.usefixtures("fast")
 def test_a_vm_whose_daemon_comes_later_than_its_sshd_is_tried_again():
     up = (0, "nix-store 2\n", "")
-    programs = Programs(build=[(1, "", SWALLOWED), (1, "", SWALLOWED), (0, OUT + "\n", BUILT)], guest=[up, up, (0, GUEST, "")])
+    programs = Programs(build=[(1, "", SWALLOWED), (1, "", SWALLOWED), (0, OUT + "\n", BUILT)], guest=[up, up, (0, TOLD, "")])
     assert verify(programs, boot=60).boot_id == GUEST
 
 
@@ -201,7 +235,7 @@ def test_an_output_that_proves_nothing_is_deleted(monkeypatch):
     def nonsense(_path):
         raise StateError("holds no Linux kernel")
 
-    monkeypatch.setattr(_verify, "parse_output", nonsense)
+    monkeypatch.setattr(_verify_build, "parse_output", nonsense)
     programs = Programs()
     failure(programs)
     assert programs.argvs("nix-store") == [["/nix/bin/nix-store", "--delete", OUT, DRV]]
@@ -247,9 +281,61 @@ def test_a_guest_that_refuses_the_key_is_explained():
     assert "credentials" in text
 
 
-@pytest.mark.parametrize("answer", ["", "not a boot id\n", GUEST + "\nmore\n"])
+@pytest.mark.parametrize("answer", ["", "not a boot id\n", "more\n" + GUEST + "\n"])
 def test_a_guest_that_talks_nonsense_is_an_error(answer):
     assert "does not tell its boot id" in failure(Programs(guest=(0, answer, "")))
+
+
+# Features, users
+
+
+def named(argv):
+    return re.findall(r"requiredSystemFeatures = \[ (.*?)\s*\]", argv[-1])[0].replace('"', "").split()
+
+
+def test_what_requires_all_features_is_built_too():
+    programs = Programs()
+    found = verify(programs, features=["kvm", "big-parallel"])
+    assert [named(argv) for argv in programs.argvs("nix-build")] == [[], ["kvm", "big-parallel"]]
+    assert [proof.as_dict()["features"] for proof in found.builds] == [[], ["kvm", "big-parallel"]]
+
+
+def test_mandatory_features_are_always_required():
+    programs = Programs()
+    verify(programs, features=["kvm"], mandatory=["gpu"])
+    assert [named(argv) for argv in programs.argvs("nix-build")] == [["gpu"], ["gpu", "kvm"]]
+    verify(programs := Programs(), mandatory=["gpu"])
+    assert [named(argv) for argv in programs.argvs("nix-build")] == [["gpu"]]
+
+
+def test_a_feature_that_is_refused_is_named():
+    programs = Programs(build=[(0, OUT + "\n", BUILT), (1, "", "error: Failed to find a machine for remote build!")])
+    with pytest.raises(StateError, match="Without kvm the build was made") as caught:
+        verify(programs, features=["kvm"])
+    assert caught.value.details["features"] == ["kvm"]
+    assert programs.argvs("nix-store") == [["/nix/bin/nix-store", "--delete", OUT, DRV]]
+
+
+def test_a_users_build_is_made_by_that_user_with_what_the_daemon_takes_from_anybody():
+    programs = Programs()
+    found = verify(programs, user=pwd.getpwuid(os.getuid()).pw_name)
+    roots, theirs = programs.argvs("nix-build") + programs.argvs("sudo")
+    assert theirs[:6] == ["/usr/bin/sudo", "-n", "-H", "-u", pwd.getpwuid(os.getuid()).pw_name, "/usr/bin/env"]
+    assert "NIX_REMOTE=daemon" in theirs
+    assert theirs[theirs.index("--max-jobs") + 1] == "0"
+    assert "--option" in roots
+    assert "--option" not in theirs
+    assert [proof.user for proof in found.builds] == ["root", pwd.getpwuid(os.getuid()).pw_name]
+
+
+def test_a_user_that_is_not_there_is_an_error():
+    with pytest.raises(ConfigError, match="no user"):
+        verify(Programs(), user="nobody-of-this-name")
+
+
+def test_another_architecture_than_the_guests_is_no_proof(monkeypatch):
+    monkeypatch.setattr(_verify_build, "parse_output", lambda _path: (KERNEL, GUEST, "x86_64"))
+    assert "built on x86_64" in failure(Programs())
 
 
 # The expression
@@ -258,14 +344,14 @@ def test_a_guest_that_talks_nonsense_is_an_error(answer):
 @pytest.mark.parametrize("system", ["", "aarch64", 'x" ; builder = "', "a b-linux", "x-linux\n"])
 def test_only_systems_get_into_the_expression(system):
     with pytest.raises(ConfigError, match="no Nix system"):
-        _verify.expression(system, "name")
+        _verify_build.expression(system, "name")
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=12))
 def test_no_feature_breaks_out_of_its_string(feature):
     try:
-        text = _verify.expression("x86_64-linux", "name", [feature])
+        text = _verify_build.expression("x86_64-linux", "name", [feature])
     except ConfigError:
         return
     assert f'requiredSystemFeatures = [ "{feature}" ]' in text
@@ -273,8 +359,9 @@ def test_no_feature_breaks_out_of_its_string(feature):
 
 
 def test_the_script_uses_shell_builtins_only():
-    words = _verify._SCRIPT.replace(";", " ; ").split(" ; ")
-    assert {part.split()[0] for part in words} <= {"read", "echo"}
+    words = _verify_build._SCRIPT.replace(";", " ; ").split(" ; ")
+    parts = [part.replace("{", "").replace("}", "").split() for part in words]
+    assert {part[0].partition("=")[0] for part in parts if part} <= {"read", "echo", "arch", "2>"}
 
 
 def test_no_systems_is_an_error():
@@ -293,18 +380,18 @@ def fixture_parse(monkeypatch, tmp_path):
         file = tmp_path / "out"
         if content is not None:
             file.write_bytes(content.encode())
-        return _verify.parse_output(str(file))
+        return _verify_build.parse_output(str(file))
 
     return parse
 
 
 def test_kernel_and_boot_id_are_read(parse):
-    assert parse(f"{KERNEL}\n{GUEST}\n") == (KERNEL, GUEST)
+    assert parse(f"{KERNEL}\n{GUEST}\naarch64\n") == (KERNEL, GUEST, "aarch64")
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "\n\n", f"Darwin Kernel\n{GUEST}\n", f"{KERNEL}\n\n", f"{KERNEL}\n{GUEST}", f"{KERNEL}\n{GUEST}\nx\n", "\0" * 9],
+    ["", "\n\n", f"Darwin Kernel\n{GUEST}\n", f"{KERNEL}\n\n", f"{KERNEL}\n{GUEST}\n", f"{KERNEL}\n{GUEST}\nx\ny\n", "\0" * 9],
 )
 def test_any_other_output_is_no_proof(parse, content):
     with pytest.raises(StateError, match="no Linux kernel"):
@@ -321,13 +408,13 @@ def test_an_output_that_is_gone_is_an_error(parse):
 
 def argv_of(target):
     programs = Programs()
-    Guest(target, programs).boot_id()
+    Guest(target, programs).facts()
     return programs.argvs("ssh")[0]
 
 
 def test_the_alias_is_left_to_the_ssh_configuration():
     argv = argv_of(TARGET)
-    assert argv[-3:] == ["builder@linux-builder", "--", "cat /proc/sys/kernel/random/boot_id"]
+    assert argv[-3:] == ["builder@linux-builder", "--", argv[-1]]
     assert "-p" not in argv
     assert not any(word.startswith(("HostName", "HostKeyAlias")) for word in argv)
     assert "BatchMode=yes" in argv
@@ -357,7 +444,7 @@ def test_the_host_key_is_held_to_the_one_that_nix_was_told():
 
     key = base64.b64encode((HOST_KEY + "\n").encode()).decode()
     programs = Reader()
-    Guest(dataclasses.replace(TARGET, public_host_key=key), programs).boot_id()
+    Guest(dataclasses.replace(TARGET, public_host_key=key), programs).facts()
     assert "StrictHostKeyChecking=yes" in programs.argvs("ssh")[0]
     assert seen[0][:2] == (f"linux-builder {HOST_KEY}\n", 0o600)
     assert not os.path.exists(seen[0][2])
