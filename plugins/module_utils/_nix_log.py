@@ -174,7 +174,7 @@ class Log:
 
 
 def parse(line: str) -> dict[str, t.Any] | None:
-    """A line of Nix' own as a dict; None for any other.
+    """A line of Nix' own as a dict; None for any other."""
     if not line.startswith(_PREFIX):
         return None
     try:

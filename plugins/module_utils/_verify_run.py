@@ -12,11 +12,11 @@ import os
 import time
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose, _machines_effective, _verified, _verify
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose_run, _machines_effective, _verified, _verify
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import read_generation
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import BoundedRunner, Question, text_of
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import text_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, LinuxBuilderError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines_effective import Machine
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import find_nix
@@ -30,19 +30,10 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
     """Build and prove; nothing in check mode, when there may be no builder yet."""
     if check_mode:
         return Outcome(changed=False, result=dict(_NOTHING))
-    target = Target(
-        uri=params["uri"],
-        key=params["key"],
-        alias=params["alias"],
-        host_address=params["host_address"],
-        port=params["port"],
-        public_host_key=params["public_host_key"] or "",
-        label=params["label"],
-        log=params["log_path"],
-    )
     runner = Runner()
     try:
         entry = _entry(params, runner)
+        target = _target(params, entry)
         systems = params["systems"] or [s for s in (entry.systems if entry else ()) if s.endswith("-linux")]
         features = params["features"] if params["features"] is not None else list(entry.features if entry else ())
         found = _verify.verify(
@@ -58,7 +49,7 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
     except ConfigError:
         raise
     except LinuxBuilderError as exc:
-        raise explained(exc, params) from exc
+        raise _diagnose_run.explained(exc, params, params["diagnose"]) from exc
     recorded, words = _record(params, found, features)
     result = {
         "verified": True,
@@ -70,6 +61,20 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
     return Outcome(changed=False, result=result, warnings=[*found.warnings, *words])
 
 
+def _target(params: t.Mapping[str, t.Any], entry: Machine | None) -> Target:
+    """The builder; held to the host key that was asked for, or else to the one that Nix was told."""
+    return Target(
+        uri=params["uri"],
+        key=params["key"],
+        alias=params["alias"],
+        host_address=params["host_address"],
+        port=params["port"],
+        public_host_key=params["public_host_key"] or (entry.host_key if entry else ""),
+        label=params["label"],
+        log=params["log_path"],
+    )
+
+
 def _wanted(systems: t.Sequence[str], target: Target) -> t.Sequence[str]:
     if not systems:
         raise StateError(f"{target.uri}: no entry of the machines file offers a Linux system for it, so nothing was built.")
@@ -77,8 +82,8 @@ def _wanted(systems: t.Sequence[str], target: Target) -> t.Sequence[str]:
 
 
 def _entry(params: t.Mapping[str, t.Any], runner: Runner) -> Machine | None:
-    """The builder's entry in the effective configuration, where the options leave systems or features to it."""
-    if params["systems"] and params["features"] is not None:
+    """The builder's entry in the effective configuration, where the options leave something to it."""
+    if params["systems"] and params["features"] is not None and params["public_host_key"]:
         return None
     setting = find_nix(runner).settings().get("builders")
     machines = _machines_effective.read(str(setting.value) if setting else "@/etc/nix/machines", text_of)
@@ -105,30 +110,3 @@ def _record(params: t.Mapping[str, t.Any], found: _verify.Verified, features: t.
 def layout_of(params: t.Mapping[str, t.Any]) -> Layout:
     """The builder's places that the options name."""
     return Layout(os.path.normpath(params["working_directory"]), params["profile"], params["log_path"], params["label"])
-
-
-def question_of(params: t.Mapping[str, t.Any]) -> Question:
-    """The question of a diagnosis from a module's options; what the module has no option for is left to the default."""
-    names = ("uri", "key", "alias", "host_address", "port", "label", "working_directory", "profile", "minimum_macos")
-    given = {name: params[name] for name in names if params.get(name)}
-    lists = {name: tuple(params[name]) for name in ("systems", "features", "trusted_users") if params.get(name)}
-    numbers = {name: float(params[name]) for name in ("max_clock_skew",) if params.get(name)}
-    return Question(**given, **lists, **numbers, log=params["log_path"], public_host_key=params.get("public_host_key") or "")
-
-
-def explained(error: LinuxBuilderError, params: t.Mapping[str, t.Any]) -> LinuxBuilderError:
-    """The error with the first broken link in its message, and all links in its details."""
-    if params["diagnose"] <= 0:
-        return error
-    question = question_of(params)
-    results = _diagnose.run(question, BoundedRunner(float(params["diagnose"])))
-    first = _diagnose.culprit(results)
-    words = f" First broken link: {first.sentence}" if first else " Diagnosis: every link that could be looked at is sound."
-    return type(error)(
-        f"{error.message}{words}",
-        **{
-            **error.details,
-            "links": [result.as_dict() for result in results],
-            "broken": first.link.name if first else None,
-        },
-    )

@@ -15,6 +15,7 @@ description:
   - Reads macOS, hardware, Nix, the Nix daemon, the port and the builder once, with at most six processes on a usual Mac.
   - Works on a Mac without Nix and without a builder, and never changes anything.
   - Names every reason that stops this host in RV(problems), each with its fix. It fails for none of them.
+  - With O(deep=true) it looks at every link between this Mac and a Linux build, and says which one is broken and what to do.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
 attributes:
@@ -111,6 +112,39 @@ options:
       - Variables of this collection's roles with their values, under their full names (C(linux_builder_)...), to get RV(drift).
       - C(ssh_alias) is the text that the role C(delegation) makes of its template; without it that file is not looked at.
     type: dict
+  deep:
+    description:
+      - Look at every link of the way to the builder, and into the VM over one ssh session, for RV(links) and RV(broken).
+      - Changes nothing, also on a Mac that this collection has never touched.
+    type: bool
+    default: false
+  deep_timeout:
+    description: Seconds that O(deep) may take at most. What was not looked at by then is V(not_checked).
+    type: int
+    default: 60
+  systems:
+    description: Systems that the builder shall build for, for O(deep). Where omitted, the Linux system of this Mac.
+    type: list
+    elements: str
+  features:
+    description: System features that the builder shall offer, for O(deep). Where omitted, what its entry offers is right.
+    type: list
+    elements: str
+  trusted_users:
+    description: Users that the Nix daemon shall trust, for O(deep).
+    type: list
+    elements: str
+  public_host_key:
+    description: The VM's host key in base64, for O(deep) where no entry has it.
+    type: str
+  log_path:
+    description: File with the VM's console. Its last lines are evidence for O(deep).
+    type: path
+    default: /var/log/linux-builder.log
+  max_clock_skew:
+    description: Seconds that the VM's clock may differ from the Mac's, for O(deep).
+    type: int
+    default: 60
 notes:
   - Run it as root. Without, not every listener on a port can be seen, and RV(problems) says so.
 """
@@ -228,6 +262,32 @@ drift:
       changed: true
       changes: ["- cores: 2", "+ cores: 4"]
       error: null
+links:
+  description:
+    - Every link between this Mac and a Linux build, in order. C(name), what it C(checks), C(state), and where that is V(broken)
+      or V(weak) the C(cause), what it C(says), the C(evidence) and the C(fix).
+    - V(weak) means that builds are made, but not well or not for long. V(not_checked) links need one that is broken.
+  returned: with O(deep=true)
+  type: list
+  elements: dict
+  sample:
+    - name: job
+      checks: "The builder's launchd job is enabled, loaded and stays up."
+      state: broken
+      cause: not_loaded
+      says: The job is not loaded into launchd.
+      evidence: "launchd does not know system/org.nixmac.linux-builder"
+      fix: "`sudo launchctl bootstrap system /Library/LaunchDaemons/org.nixmac.linux-builder.plist`"
+      seconds: 0.02
+broken:
+  description: Name of the first link that is broken; null when none is.
+  returned: with O(deep=true)
+  type: str
+report:
+  description: RV(links) for people, a line for each, and a last one that says where to begin.
+  returned: with O(deep=true)
+  type: list
+  elements: str
 exposed_keys:
   description:
     - Private keys of the builder that others than root can read, in the Nix store or with a loose mode.
@@ -251,7 +311,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _audit, _info, _preflight, _vz, _wanted
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _audit, _diagnose_run, _info, _preflight, _vz, _wanted
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
 
@@ -285,6 +345,9 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
         words = [str(key["message"]) for key in result["exposed_keys"]]
         result["drift"] = _wanted.drift(_wanted.Wanted(params["wanted"], info, result["defaults"], words), host.runner)
     result["processes"] = Runner.total - before
+    if params["deep"]:
+        asked = dict(params, uri=question.uri, key=params["client_key"], systems=params["systems"] or [info["system"] or ""])
+        result.update(_diagnose_run.links(asked, params["deep_timeout"]))
     return Outcome(changed=False, result=result, warnings=_preflight.warnings(info))
 
 
@@ -310,6 +373,14 @@ def main() -> None:
             "guest": {"type": "bool", "default": False},
             "guest_timeout": {"type": "int", "default": 20},
             "wanted": {"type": "dict"},
+            "deep": {"type": "bool", "default": False},
+            "deep_timeout": {"type": "int", "default": 60},
+            "systems": {"type": "list", "elements": "str"},
+            "features": {"type": "list", "elements": "str"},
+            "trusted_users": {"type": "list", "elements": "str"},
+            "public_host_key": {"type": "str", "no_log": False},
+            "log_path": {"type": "path", "default": "/var/log/linux-builder.log"},
+            "max_clock_skew": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
         # A proxy's password can be in `wanted`: keep the options out of the system log, and out of the result.

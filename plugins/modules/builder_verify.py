@@ -12,19 +12,21 @@ version_added: 0.1.0
 author:
   - The nixmac authors (@nixmac)
 description:
-  - Builds one new derivation for each system through the Nix daemon, as any user's build would go, and reads kernel and
-    boot id of the machine that built it out of the output.
+  - Builds new derivations for each system through the Nix daemon, as any user's build would go, and reads kernel,
+    architecture and boot id of the machine that built them out of the outputs. One of them requires all of O(features).
   - The boot id must be the one that the VM tells over ssh, and not this host's own. Nothing else counts as verified.
   - Needs no nixpkgs and no network; a build takes about a second. The store paths are deleted afterwards on both sides.
+  - A builder that was set up by hand or by nix-darwin is verified just so.
+  - When nothing was built, it looks where the way to the builder is broken, and the message names that link with its fix.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
 attributes:
   check_mode:
     support: full
-    details: Builds nothing in check mode and returns RV(verified=false).
+    details: Builds nothing in check mode and returns RV(verified=false). Writes no record then.
   diff_mode:
     support: none
-    details: It changes nothing that lasts.
+    details: It changes nothing that lasts but the record of RV(recorded), which is no change of the builder.
   idempotent:
     support: full
     details: It never reports a change, but builds anew each time.
@@ -32,10 +34,18 @@ attributes:
     support: full
 options:
   systems:
-    description: Nix systems to build for.
+    description: Nix systems to build for. Where omitted, the Linux systems that the builder's entry offers.
     type: list
     elements: str
-    required: true
+  features:
+    description:
+      - System features that the builder shall have. Where omitted, all that its entry offers.
+      - An empty list builds only what requires none.
+    type: list
+    elements: str
+  user:
+    description: Build once for each system as this user too, with that user's own Nix configuration. Need not be trusted.
+    type: str
   uri:
     description: Store URI of the builder, as in the machines file.
     type: str
@@ -67,6 +77,22 @@ options:
     description: Label of the builder's launchd job, named in messages.
     type: str
     default: org.nixmac.linux-builder
+  log_path:
+    description: File with the VM's console, named in messages and read for a diagnosis.
+    type: path
+    default: /var/log/linux-builder.log
+  working_directory:
+    description: Where C(verified.json) is written, if the directory is there.
+    type: path
+    default: /var/lib/linux-builder
+  profile:
+    description: Nix profile of the builder. Its store path is noted in the record.
+    type: path
+    default: /nix/var/nix/profiles/linux-builder
+  diagnose:
+    description: Seconds that the diagnosis of a failure may take at most; V(0) for none.
+    type: int
+    default: 60
   timeout:
     description: Seconds for each build.
     type: int
@@ -91,6 +117,11 @@ EXAMPLES = r"""
   become: true
   register: proof
 
+- name: Prove it for every system and feature of the entry, also as an ordinary user
+  nixmac.linux_builder.builder_verify:
+    user: alice
+  become: true
+
 - name: Show the builder's kernel
   ansible.builtin.debug:
     msg: "{{ proof.builds[0].kernel }}"
@@ -105,8 +136,17 @@ boot_id:
   description: Boot id of the VM, as it tells over ssh; empty in check mode.
   returned: success
   type: str
+versions:
+  description: Version of Nix on this C(mac) and in the C(guest).
+  returned: success
+  type: dict
+  sample: {"mac": "2.26.3", "guest": "2.34.8"}
+recorded:
+  description: Whether the time and RV(builds[].seconds) were noted in C(verified.json) of O(working_directory).
+  returned: success
+  type: bool
 builds:
-  description: One entry for each of O(systems).
+  description: For each of O(systems) a build without features, one with all O(features) if there are any, one as O(user).
   returned: success
   type: list
   elements: dict
@@ -115,16 +155,32 @@ builds:
       description: The Nix system.
       type: str
       sample: aarch64-linux
+    user:
+      description: Whose build it was.
+      type: str
+      sample: root
+    features:
+      description: System features that it required.
+      type: list
+      elements: str
     seconds:
       description: Wall time of the build, from the start of C(nix-build) to its end.
       type: float
       sample: 0.91
+    phases:
+      description: Seconds of C(connect), C(copy) to the builder, C(build) and C(fetch); null where Nix does not tell.
+      type: dict
+      sample: {"connect": 0.41, "copy": 0.02, "build": 0.31, "fetch": 0.02}
     store_path:
       description: Store path of the output. It is deleted by now.
       type: str
     kernel:
       description: C(/proc/version) of the machine that built it.
       type: str
+    architecture:
+      description: Architecture of that kernel, V(unknown) before Linux 6.1.
+      type: str
+      sample: aarch64
     boot_id:
       description: Boot id of the machine that built it.
       type: str
@@ -132,40 +188,30 @@ builds:
       description: Store URI of the builder, in Nix' words; empty where Nix did not say.
       type: str
       sample: ssh-ng://builder@linux-builder
+links:
+  description: What the diagnosis found, link by link, as RV(nixmac.linux_builder.builder_info#module:links).
+  returned: failure, unless O(diagnose=0)
+  type: list
+  elements: dict
+broken:
+  description: Name of the link to begin with; null when none was found.
+  returned: failure, unless O(diagnose=0)
+  type: str
 """
-
-import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify import verify
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_ssh import Target
-
-
-def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
-    """Build and prove; nothing in check mode, when there may be no builder yet."""
-    if check_mode:
-        return Outcome(changed=False, result={"verified": False, "boot_id": "", "builds": []})
-    target = Target(
-        uri=params["uri"],
-        key=params["key"],
-        alias=params["alias"],
-        host_address=params["host_address"],
-        port=params["port"],
-        public_host_key=params["public_host_key"] or "",
-        label=params["label"],
-    )
-    found = verify(target, params["systems"], params["timeout"], params["boot_timeout"])
-    result = {"verified": True, "boot_id": found.boot_id, "builds": [proof.as_dict() for proof in found.builds]}
-    return Outcome(changed=False, result=result, warnings=found.warnings)
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_run import execute
 
 
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "systems": {"type": "list", "elements": "str", "required": True},
+            "systems": {"type": "list", "elements": "str"},
+            "features": {"type": "list", "elements": "str"},
+            "user": {"type": "str"},
             "uri": {"type": "str", "default": "ssh-ng://builder@linux-builder"},
             "key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
             "alias": {"type": "str", "default": "linux-builder"},
@@ -173,6 +219,10 @@ def main() -> None:
             "port": {"type": "int", "default": 31022},
             "public_host_key": {"type": "str", "no_log": False},
             "label": {"type": "str", "default": "org.nixmac.linux-builder"},
+            "log_path": {"type": "path", "default": "/var/log/linux-builder.log"},
+            "working_directory": {"type": "path", "default": "/var/lib/linux-builder"},
+            "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
+            "diagnose": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 300},
             "boot_timeout": {"type": "int", "default": 120},
         },

