@@ -16,7 +16,7 @@ import secrets
 import time
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _verify
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _verify_build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import builder_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import guest_system
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
@@ -34,7 +34,7 @@ def prove(nix: Nix, spec: Spec, environment: t.Mapping[str, str], boot_id: str) 
     system = guest_system(str(nix.effective()["system"]))
     options, more = builder_options(spec.layout, spec.client_key, system, spec.host_address, spec.port)
     environment = {**environment, "NIX_USER_CONF_FILES": "", **more}
-    text = _verify.expression(system, f"linux-builder-proof-{secrets.token_hex(8)}")
+    text = _verify_build.expression(system, f"linux-builder-proof-{secrets.token_hex(8)}")
     programs = os.path.dirname(nix.path)
     argv = [os.path.join(programs, "nix-build"), "--no-out-link", "--max-jobs", "0", *options]
     argv += ["--option", "substitute", "false", "--option", "builders-use-substitutes", "false", "-E", text]
@@ -49,7 +49,7 @@ def prove(nix: Nix, spec: Spec, environment: t.Mapping[str, str], boot_id: str) 
             nix_stderr=done.stderr[-4000:],
         )
     try:
-        _kernel, built_in = _verify.parse_output(path)
+        _kernel, built_in, _architecture = _verify_build.parse_output(path)
         if built_in != boot_id:
             raise StateError(
                 f"{path}: was built by boot {built_in}, not by the guest's {boot_id}: another VM answers. Run again."

@@ -69,7 +69,7 @@ class CallbackModule(CallbackBase):
         host = (getattr(result, "host", None) or result._host).get_name()
         task = getattr(result, "task", None) or result._task
         if task.action.endswith("builder_verify"):
-            self.builds[host] = values.get("builds") or []
+            self.builds[host] = [build for build in values.get("builds") or [] if not build["features"]]
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         """Print the builds and the sum of changes; leave both in a file for the demo."""
