@@ -344,11 +344,11 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
     if params["wanted"] is not None:
         words = [str(key["message"]) for key in result["exposed_keys"]]
         result["drift"] = _wanted.drift(_wanted.Wanted(params["wanted"], info, result["defaults"], words), host.runner)
-    result["processes"] = Runner.total - before
     if params["deep"]:
         asked = dict(params, uri=question.uri, key=params["client_key"])
         asked["systems"] = asked["systems"] or result["defaults"]["systems"]
         result.update(_diagnose_run.links(asked, params["deep_timeout"]))
+    result["processes"] = Runner.total - before
     return Outcome(changed=False, result=result, warnings=_preflight.warnings(info))
 
 
