@@ -12,7 +12,7 @@ import os
 import re
 import stat
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_ready, _daemon_busy, _sshkey
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_causes, _daemon_busy, _sshkey
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import read_generation, read_record
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_link import Finding
@@ -128,13 +128,14 @@ def _down(mac: Mac, service: Service, values: dict[str, str]) -> Finding:
     facts = [service.state or "no state", f"{service.runs} runs"]
     facts += [f"last exit code {service.last_exit_code}"] if service.last_exit_code is not None else []
     facts += [f"last signal {service.last_signal}"] if service.last_signal is not None else []
-    tail = _builder_ready.log_tail(mac.question.log)
-    cause = _builder_ready.likely_cause("\n".join(tail), mac.question.port)
+    log = _builder_causes.read_log(mac.question.log)
+    tail = _builder_causes.tail(log, _LINES)
+    cause = _builder_causes.likely(_builder_causes.Symptoms("", "", ", ".join(facts), log))
     failed = bool(service.last_exit_code) or service.last_signal is not None or (service.runs or 0) >= _CRASHES
     if not failed:
         return Finding("not_running", ", ".join(facts), values)
-    facts += [f"likely: {cause}"] if cause else []
-    facts += [f"last lines of {mac.question.log}: {' | '.join(tail[-_LINES:])}"] if tail else []
+    facts += [f"likely {cause.says(mac.question.port)}"] if cause else []
+    facts += [f"last lines of {mac.question.log}: {' | '.join(tail)}"] if tail else []
     return Finding("crash_loop", ", ".join(facts), values)
 
 
