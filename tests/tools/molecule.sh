@@ -17,6 +17,17 @@ export ANSIBLE_SSH_CONTROL_PATH_DIR
 trap 'rm -rf "$ANSIBLE_SSH_CONTROL_PATH_DIR"' EXIT
 export LINUX_BUILDER_ROOT="$ROOT"
 [ $# -gt 0 ] || set -- test
+# The stand-in of a scenario; most take the same.
+scenario=default
+for word; do
+    [ "${previous:-}" != -s ] || scenario=$word
+    previous=$word
+done
+LINUX_BUILDER_TEST_MAC=mac-test
+if [ -e "$ROOT/extensions/molecule/$scenario/mac" ]; then
+    LINUX_BUILDER_TEST_MAC=$(grep -v '^#' "$ROOT/extensions/molecule/$scenario/mac")
+fi
+export LINUX_BUILDER_TEST_MAC
 # What molecule believes to exist is of no use to a whole run.
 [ "$1" != test ] || rm -rf "$CACHE/molecule"
 mkdir -p "$CACHE/molecule"
