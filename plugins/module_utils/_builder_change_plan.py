@@ -136,8 +136,8 @@ def make_change(spec: Spec, found: Found, files: Plan, origin: Origin, disk: str
     phases = tuple(phase for phase in PHASES if wanted[phase])
     before, after = files.before, files.after
     if not same_job:
-        before += f"launchd job: {'absent' if written is None else ''}\n{readable(written, [])}"
-        after += f"launchd job:\n{readable(files.definition, [])}"
+        before += f"launchd job {found.plist.path}: {'absent' if written is None else ''}\n{readable(written, [])}"
+        after += f"launchd job {found.plist.path}:\n{readable(files.definition, [])}"
     if any(phase not in (READY, PROVE) for phase in phases):
         before += f"VM: {found.service.state or 'loaded' if found.service is not None else 'not loaded'}\n"
         after += f"VM: {'restarted (' + '; '.join(why) + ')' if stop else 'running'}\n"

@@ -166,7 +166,7 @@ def test_check_mode_on_a_fresh_mac(world: World, tmp_path: pathlib.Path) -> None
     assert report.change.changed
     assert report.ready is None
     assert world.steps == []
-    assert "launchd job:" in report.change.after
+    assert "launchd job /" in report.change.after
     assert snapshot(tmp_path) == before
 
 
