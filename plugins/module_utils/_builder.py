@@ -38,11 +38,15 @@ def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SIL
     if params["state"] in ("present", "staged", "running") and not check_mode:
         layout = layout_from(params)
         Manifest().claim_tree("builder", layout.working_directory, (layout.profile, layout.log_path))
-    states = {"present": _present, "staged": _staged, "ready": _ready, "stopped": _stopped, "absent": _absent}
-    if params["state"] == "running":
-        outcome = _running(params, runner, check_mode, progress)
-    else:
-        outcome = states[params["state"]](params, runner, check_mode)
+    states = {
+        "present": _present,
+        "running": _running,
+        "staged": _staged,
+        "ready": _ready,
+        "stopped": _stopped,
+        "absent": _absent,
+    }
+    outcome = states[params["state"]](params, runner, check_mode, progress)
     if params["state"] in _KEPT_OUT:
         _keep_out(outcome, layout_from(params).working_directory, runner, check_mode)
     return outcome
@@ -61,10 +65,12 @@ def _keep_out(outcome: Outcome, directory: str, runner: Runner, check_mode: bool
 
 def _running(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
     spec = _builder_apply.read_spec(params, runner)
-    report = _builder_change.Changer(spec, Tools(runner=runner), progress).run(check_mode)
+    changer = _builder_change.Changer(spec, Tools(runner=runner), progress)
+    report = changer.run(check_mode)
     change, current, ready = report.change, report.current, report.ready
     result = _result(spec, change.files, current, report.realised, check_mode)
     result.update(
+        built=changer.deployment.session.built,
         ready=ready is not None,
         boot_id=ready.boot_id if ready else None,
         seconds=ready.seconds if ready else None,
@@ -82,10 +88,11 @@ def _running(params: dict[str, t.Any], runner: Runner, check_mode: bool, progres
     )
 
 
-def _stopped(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
+def _stopped(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
     layout = layout_from(params)
     waits = {"drain_timeout": params["drain_timeout"], "stop_timeout": params["stop_timeout"]}
     tools = Tools(runner=runner)
+    progress.phase("stop")
     stopped = _builder_change.stop(layout, tools, check_mode, uri=params["uri"], force=params["force"], **waits)
     return Outcome(
         changed=stopped,
@@ -95,12 +102,17 @@ def _stopped(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outc
     )
 
 
-def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
+def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
     spec = _builder_apply.read_spec(params, runner)
-    plan, current, realised = _builder_apply.Deployment(spec, runner).run(check_mode)
+    deployment = _builder_apply.Deployment(spec, runner, progress=progress)
+    plan, current, realised = deployment.run(check_mode)
     return Outcome(
         changed=plan.changed,
-        result={**_result(spec, plan, current, realised, check_mode), "ready": False},
+        result={
+            **_result(spec, plan, current, realised, check_mode),
+            "built": deployment.session.built,
+            "ready": False,
+        },
         before=plan.before,
         after=plan.after,
         header=spec.layout.working_directory,
@@ -132,13 +144,15 @@ def _disk_warnings(spec: Spec, current: Current) -> list[str]:
     ]
 
 
-def _staged(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
+def _staged(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
     spec = _builder_apply.read_spec(params, runner)
-    staged = _builder_apply.Deployment(spec, runner).stage(check_mode)
+    deployment = _builder_apply.Deployment(spec, runner, progress=progress)
+    staged = deployment.stage(check_mode)
     return Outcome(
         changed=staged.root,
         result={
             "store_path": staged.store_path,
+            "built": deployment.session.built,
             "pinned": staged.before,
             "pin_changes": staged.before is not None and staged.before != staged.after,
             "previous": staged.previous,
@@ -149,7 +163,7 @@ def _staged(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outco
     )
 
 
-def _ready(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
+def _ready(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
     layout = layout_from(params)
     record = _builder_plan.read_record(layout)
     generation = _builder_plan.read_generation(layout.profile)
@@ -165,12 +179,13 @@ def _ready(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcom
         raise StateError(
             f"{layout.record}: is missing, so there is no builder to wait for. Run builder_vm with state: present first."
         )
+    progress.phase("ready")
     guest = _builder_ready.Guest(layout, params["host_address"], params["port"], params["client_key"])
     ready = _builder_ready.wait_until_ready(guest, runner, params["timeout"])
     return Outcome(changed=False, result=dict(result, ready=True, boot_id=ready.boot_id, seconds=ready.seconds))
 
 
-def _absent(params: dict[str, t.Any], runner: Runner, check_mode: bool) -> Outcome:
+def _absent(params: dict[str, t.Any], runner: Runner, check_mode: bool, _progress: Progress) -> Outcome:
     removal = _builder_apply.remove(params, runner, check_mode)
     layout = layout_from(params)
     warnings = []

@@ -27,6 +27,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, find_nix
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
 
 _LOCK_WAIT = 60.0  # seconds; a run that realises for the first time takes longer, and then it is better to say so
 _LOCK_POLL = 0.2  # seconds
@@ -77,10 +78,12 @@ def read_spec(params: t.Mapping[str, t.Any], runner: Runner) -> Spec:
 class Deployment:
     """Brings the builder's closure and files onto this Mac (state=present)."""
 
-    def __init__(self, spec: Spec, runner: Runner, nix: t.Callable[[Runner], Nix] = find_nix) -> None:
+    def __init__(
+        self, spec: Spec, runner: Runner, nix: t.Callable[[Runner], Nix] = find_nix, progress: Progress = SILENT
+    ) -> None:
         self.spec = spec
         self.reference = source.parse_reference(spec.package)
-        self.session = NixSession(spec, runner, nix)
+        self.session = NixSession(spec, runner, nix, progress)
 
     def run(self, check_mode: bool) -> tuple[Plan, Current, Realised | None]:
         """Read, plan, and unless `check_mode` apply. The third is None where nothing was realised."""
@@ -173,12 +176,13 @@ class NixSession:
     Nix would otherwise leave caches in root's home directory, or in that of the user who became root.
     """
 
-    def __init__(self, spec: Spec, runner: Runner, find: t.Callable[[Runner], Nix]) -> None:
+    def __init__(self, spec: Spec, runner: Runner, find: t.Callable[[Runner], Nix], progress: Progress = SILENT) -> None:
         self._layout = spec.layout
         self._ca_file = spec.ca_file
         self._proxy = proxy_environment(spec)
         self._runner = runner
         self._find = find
+        self._progress = progress
         self._nix: Nix | None = None
         self._home: str | None = None
         self._made: list[str] = []
@@ -188,7 +192,14 @@ class NixSession:
         """The Mac's Nix."""
         if self._nix is None:
             self._nix = self._find(self._runner)
+            self._nix.progress = self._progress
         return self._nix
+
+    @property
+    def built(self) -> list[str]:
+        """What Nix built so far: `derivation on builder`, or the derivation alone where it was this Mac."""
+        pairs = [] if self._nix is None else self._nix.built
+        return [f"{derivation} on {builder}" if builder else derivation for derivation, builder in pairs]
 
     @property
     def environment(self) -> dict[str, str]:

@@ -153,6 +153,29 @@ def watch(cache: Cache | None) -> t.Callable[[str], None] | None:
     return look
 
 
+def offer(
+    nix: Nix, cache: Cache | None, what: t.Sequence[str], env: t.Mapping[str, str], through_builder: bool
+) -> tuple[list[str], dict[str, str]]:
+    """(options, environment) of the `nix build` of `what`, so that it takes from the store what the store has.
+
+    through_builder: whether that command also reaches the running builder. CommandError when the store does not answer.
+    """
+    if cache is None:
+        return [], dict(env)
+    check_reachable(nix, cache, env)
+    if cache.over_ssh and through_builder:
+        fetch_first(nix, cache, what, env)
+        return [], dict(env)
+    return cache.options, environment(env)
+
+
+def missing_there(cache: Cache | None) -> str:
+    """What to do about a store that lacks what was wanted; a sentence to append."""
+    if cache is None:
+        return ""
+    return f" {cache.base} does not have it: publish it from a Mac with the same settings (playbook publish_image.yml)."
+
+
 def fetch_first(nix: Nix, cache: Cache, what: t.Sequence[str], env: t.Mapping[str, str]) -> None:
     """Take of `what` (arguments of `nix build`) all that the store has, and build nothing.
 

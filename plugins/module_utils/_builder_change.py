@@ -77,7 +77,7 @@ class Changer:
     def __init__(self, spec: Spec, tools: Tools | None = None, progress: Progress = SILENT) -> None:
         self.spec = spec
         self.tools = tools or Tools()
-        self.deployment = Deployment(spec, self.tools.runner, self.tools.find_nix)
+        self.deployment = Deployment(spec, self.tools.runner, self.tools.find_nix, progress)
         self.job = self.tools.job(spec.layout, self.tools.runner)
         self.disk = self.tools.disk(spec.layout, self.tools.runner)
         self._progress = progress

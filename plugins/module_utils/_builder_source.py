@@ -15,11 +15,11 @@ import os
 import re
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_cache, _vz
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import guest_modules, substituter_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import builder_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_words import words
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_words import need, words
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, complaint
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix_expression import string as _string
@@ -98,7 +98,7 @@ def lock(nix: Nix, reference: Reference, env: t.Mapping[str, str]) -> str:
     """The flake with its revision and hash, as Nix prints it. Starts one `nix`. CommandError with Nix' words."""
     if reference.flake is None:
         return reference.text
-    done = nix.run(
+    done = nix.work(
         [*_FLAKES, *_IMPATIENT, "flake", "metadata", "--json", "--no-write-lock-file", reference.flake],
         timeout=_RESOLVE_TIMEOUT,
         env=env,
@@ -201,18 +201,20 @@ def realise(
                 f"package: {locked} is a store path and takes no override, so its guest stays as it is. "
                 "Use darwin.linux-builder of a flake, or host_key: stock and no guest-side options."
             )
-        _build(nix, [*substituter_options(spec), locked], f"package: {locked}", env)
+        options, env = _builder_cache.offer(nix, spec.cache, [locked], env, False)
+        _build(nix, [*options, *substituter_options(spec), locked], f"package: {locked}", env, cache=spec.cache)
         output = locked
     else:
         system = str(nix.effective()["system"])
         what = ["--expr", expression(locked, system, spec)]
         printed = _build_scripts(nix, what, env) if closure_there else None
         if printed is None:
-            options = substituter_options(spec)
+            options, env = _builder_cache.offer(nix, spec.cache, what, env, guest)
+            options += substituter_options(spec)
             if guest:
                 builder, more = builder_options(spec.layout, spec.client_key, guest_system(system), *where)
                 options, env = [*options, *builder], {**env, **more}
-            printed = _build(nix, [*options, *what], f"package: {locked}", env, where if guest else None)
+            printed = _build(nix, [*options, *what], f"package: {locked}", env, where if guest else None, spec.cache)
         output = _output(printed, locked)
     program = find_program(output)
     check_hypervisor(program, spec)
@@ -251,10 +253,19 @@ def _is_script(derivation: str) -> bool:
     return local and b'-linux","' not in content
 
 
-def _build(nix: Nix, what: t.Sequence[str], name: str, env: t.Mapping[str, str], where: tuple[str, int] | None = None) -> str:
-    done = nix.run([*_FLAKES, "build", "--no-link", "--json", *what], timeout=BUILD_TIMEOUT, env=env)
+def _build(
+    nix: Nix,
+    what: t.Sequence[str],
+    name: str,
+    env: t.Mapping[str, str],
+    where: tuple[str, int] | None = None,
+    cache: _builder_cache.Cache | None = None,
+) -> str:
+    watch = _builder_cache.watch(cache)
+    done = nix.work([*_FLAKES, "build", "--no-link", "--json", *what], timeout=BUILD_TIMEOUT, env=env, watch=watch)
     if done.rc != 0:
-        raise CommandError(f"{name} cannot be realised: {words(done, where is not None, where)}", nix_stderr=done.stderr[-4000:])
+        why = words(done, where is not None, where) + (_builder_cache.missing_there(cache) if need(done.stderr) else "")
+        raise CommandError(f"{name} cannot be realised: {why}", nix_stderr=done.stderr[-4000:])
     return done.stdout
 
 

@@ -17,6 +17,7 @@ import re
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_nixos_modules, _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_cache import Cache, cache_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_guest import GuestConfig, guest_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos_modules import HOST_KEY_NAME as HOST_KEY_NAME
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
@@ -156,6 +157,7 @@ class Spec:
     vz: bool = False  # whether the VM is Apple's Virtualization.framework's (vzvm), not QEMU's
     nested: bool = False  # vz only: the guest gets /dev/kvm
     guest: GuestConfig = GuestConfig()  # what else the guest has beyond the stock image
+    cache: Cache | None = None  # the fleet's store, where the closure may come from
 
     @property
     def connect_address(self) -> str:
@@ -236,6 +238,7 @@ def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memo
         client_key=os.path.normpath(params["client_key"]),
         host_key=parse_host_key(params["public_host_key"]),
         per_mac=per_mac,
+        cache=cache_from(params.get("cache"), params.get("cache_public_key")),
         guest=guest.for_package_without_override() if package.startswith("/nix/store/") else guest,
         ca_file=params.get("ca_file") or next((path for path in CA_FILES if os.path.exists(path)), CA_FILES[0]),
         stop_timeout=_within("stop_timeout", params["stop_timeout"], 1, 3600),

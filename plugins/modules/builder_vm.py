@@ -197,6 +197,20 @@ options:
     type: list
     elements: str
     default: []
+  cache:
+    description:
+      - The fleet's own Nix store, where the closure is taken from before any other, as a URL of Nix, for example
+        C(s3://bucket?region=eu-central-1), C(https://cache.example.com), C(ssh-ng://cache.example.com) or C(file:///Volumes/cache).
+      - M(nixmac.linux_builder.builder_image) publishes there. What is not there is taken from elsewhere, or built.
+      - A store that does not answer is an error, and so is a signature of another key. Neither matters to a run for which all
+        is on the Mac.
+      - Credentials do not belong into it. Nix reads C(/etc/nix/netrc) for http, and this module shows it root's C(~/.aws) for s3.
+    type: str
+  cache_public_key:
+    description:
+      - The key that signs there, as C(name:base64). It is trusted for this work alone, not by the Mac's Nix daemon.
+      - Required with O(cache).
+    type: str
   time_sync:
     description: Let the guest keep its clock by NTP. Guest-side. Any other guest-side option switches it on too.
     type: bool
@@ -287,6 +301,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+built:
+  description:
+    - Derivations that Nix built for it, each followed by C(on) and the builder where it was not this Mac. Empty where all was
+      there or came from a store.
+    - Known only where the work was on its way by itself (see RV(work)) or O(cache) was given.
+  returned: O(state=running), O(state=present) or O(state=staged)
+  type: list
+  elements: str
 work:
   description:
     - How the work went on by itself on the Mac, apart from the connection. Not with check mode, nor with C(async).
@@ -433,6 +455,8 @@ def main() -> t.NoReturn:
             "max_free_mib": {"type": "int"},
             "proxy": {"type": "str"},
             "no_proxy": {"type": "list", "elements": "str", "default": []},
+            "cache": {"type": "str"},
+            "cache_public_key": {"type": "str", "no_log": False},
             "substituters": {"type": "list", "elements": "str", "default": []},
             "trusted_public_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "time_sync": {"type": "bool", "default": False},
