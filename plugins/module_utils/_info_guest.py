@@ -48,19 +48,16 @@ _DISK = re.compile(r".*\s(\d+)\s+\d+\s+(\d+)\s+\d+%\s+/.*")
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """How to get in. layout: of this collection's builder, None for another's, which `target` names."""
+    """How to get in. guest: this collection's builder; None for another's, which `target` names."""
 
-    layout: Layout | None = None
-    host_address: str = "127.0.0.1"
-    port: int = 31022
-    client_key: str = DEFAULT_KEY
-    target: _verify_ssh.Target | None = None
+    guest: Guest | None = None
+    target: _verify_ssh.Target = dataclasses.field(default_factory=lambda: _verify_ssh.Target("", ""))
 
 
 def find_way(layout: Layout, host_address: str, port: int, client_key: str, machines: t.Iterable[str]) -> Way | None:
     """The way to the builder on this Mac; None where there is none. machines: texts with entries (machines file, builders)."""
     if os.path.exists(layout.known_hosts):
-        return Way(layout, host_address, port, client_key)
+        return Way(Guest(layout, host_address, port, client_key))
     for text in machines:
         for line in text.splitlines():
             for entry in pieces(line):
@@ -102,10 +99,8 @@ def ask(way: Way, runner: Runner, timeout: float, *, now: t.Callable[[], float] 
 
 
 def _run(way: Way, runner: Runner, timeout: float) -> Completed:
-    if way.layout is not None:
-        guest = Guest(way.layout, way.host_address, way.port, way.client_key)
-        return runner.run(ssh_argv(guest, QUESTION), timeout=timeout)
-    assert way.target is not None
+    if way.guest is not None:
+        return runner.run(ssh_argv(way.guest, QUESTION), timeout=timeout)
     return _verify_ssh.Guest(way.target, runner).run(["sh", "-c", QUESTION], timeout=timeout)
 
 

@@ -99,7 +99,7 @@ options:
     default: stock
   guest:
     description:
-      - Ask the guest for RV(info.builder.guest), over one ssh session.
+      - Ask the guest for C(guest) in RV(info.builder), over one ssh session.
       - Also a builder that was set up by hand or by nix-darwin is asked, when it is among the Nix daemon's machines.
     type: bool
     default: false

@@ -12,6 +12,7 @@ import subprocess
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _info_guest
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
@@ -91,7 +92,7 @@ def test_what_a_guest_cannot_say_is_null():
     ],
 )
 def test_a_guest_that_does_not_answer(tmp_path, done, words):
-    found = _info_guest.ask(_info_guest.Way(layout(tmp_path)), Ssh(done), 5)
+    found = _info_guest.ask(_info_guest.Way(Guest(layout(tmp_path), "127.0.0.1", 31022, "/k")), Ssh(done), 5)
     assert found["error"] == words
     assert [value for name, value in found.items() if name != "error"] == [None] * 8
 
@@ -127,7 +128,7 @@ def test_our_builder_is_asked_once_with_its_pinned_key(tmp_path):
 )
 def test_a_builder_of_others_is_found_among_the_machines(tmp_path, entry, uri, key):
     way = _info_guest.find_way(layout(tmp_path), "127.0.0.1", 31022, "/k", ["", f"# x\n\n{entry}\n"])
-    assert way.layout is None
+    assert way.guest is None
     assert (way.target.uri, way.target.key, way.target.public_host_key) == (uri, key, KEY if KEY in entry else "")
     ssh = Ssh(completed(ANSWER))
     assert _info_guest.ask(way, ssh, 7)["disk_free_mib"] == 17932
