@@ -9,6 +9,8 @@ The tests of this file build on one another, in their order, because each boot t
 
 from __future__ import annotations
 
+import bz2
+import contextlib
 import os
 import plistlib
 import signal
@@ -214,6 +216,28 @@ def test_absent_is_refused_while_the_job_is_loaded(mac: Mac) -> None:
     assert mac.guest("echo there") == "there"
 
 
+def openers(path: str) -> list[int]:
+    """Processes that have a file open, under whatever name it was opened."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if any(os.readlink(link).partition(" (deleted)")[0] == path for link in (process / "fd").iterdir()):
+                found.append(int(process.name))
+    return found
+
+
+def test_macos_rotates_the_log_and_only_the_runners_reader_has_it_open(mac: Mac) -> None:
+    path = mac.layout.log_path
+    before, (reader,) = mac.log(), openers(path)
+    assert reader not in (mac.job(), mac.vm())
+    subprocess.run(["/usr/sbin/newsyslog", "-F"], check=True, timeout=60)
+    assert bz2.decompress(Path(f"{path}.0.bz2").read_bytes()).decode(errors="replace").startswith(before)
+    # The old one is compressed and gone; who still had it open would show it as deleted.
+    wait_for(lambda: openers(path) == [reader] and os.path.samestat(os.stat(path), os.stat(f"/proc/{reader}/fd/1")))
+    assert (os.stat(path).st_mode & 0o777, os.stat(path).st_uid, os.stat(path).st_gid) == (0o644, 0, 0)
+    assert mac.guest("echo there") == "there"
+
+
 def test_a_killed_vm_comes_back_without_us(mac: Mac) -> None:
     before, vm = mac.ready(), mac.vm()
     os.kill(vm, signal.SIGKILL)
@@ -287,5 +311,6 @@ def test_absent_removes_all_of_it(mac: Mac) -> None:
     assert not os.path.lexists(mac.layout.profile)
     assert _builder_plan.generation_links(mac.layout.profile) == ()
     assert not os.path.exists(os.path.dirname(mac.layout.working_directory))
-    assert not os.path.exists(mac.layout.log_path)
+    assert not list(Path(mac.layout.log_path).parent.glob("vm-life.log*"))
+    assert not os.path.exists(f"/etc/newsyslog.d/{LABEL}.conf")
     assert not mac.run("absent").changed
