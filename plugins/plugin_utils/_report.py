@@ -147,7 +147,7 @@ _ROW: dict[str, t.Any] = {
         "error": text,
     },
     "drift": _Many({"area": text, "changed": _flag, "changes": _Many(text), "error": text}),
-    "broken": {"link": text, "evidence": text, "fix": text},
+    "broken": {"link": text, "says": text, "evidence": text, "fix": text},
     "problems": _Many({"code": text, "message": text}),
 }
 
@@ -165,7 +165,7 @@ def row(name: str, result: t.Any, seen: t.Any) -> Row:
     elif not isinstance(info, t.Mapping):
         raw.update(state="failed", message=_words(result, "The Mac was not asked: the play ended before."))
     else:
-        raw.update(_facts(info), broken=_broken(result), drift=result.get("drift"), problems=result.get("problems"))
+        raw.update(_facts(info), broken=_broken(result), drift=result.get("drift"), problems=_problems(result))
     return _finish(raw)
 
 
@@ -246,12 +246,22 @@ def _verified(builder: t.Mapping[str, t.Any]) -> Row | None:
     }
 
 
+def _links(result: t.Mapping[str, t.Any], state: str) -> list[Row]:
+    """The links that the diagnosis found in this state, in their order."""
+    links = [link for link in result.get("links") or [] if isinstance(link, t.Mapping) and link.get("state") == state]
+    return [{**link, "link": link.get("name")} for link in links]
+
+
 def _broken(result: t.Mapping[str, t.Any]) -> Row | None:
-    broken = result.get("broken")
-    if isinstance(broken, str) and broken:
-        found = [link for link in result.get("links") or [] if isinstance(link, t.Mapping) and link.get("link") == broken]
-        return dict(found[0]) if found else {"link": broken}
-    return dict(broken) if isinstance(broken, t.Mapping) and broken else None
+    name = result.get("broken")
+    return next((link for link in _links(result, "broken") if link["link"] == name), {"link": name}) if name else None
+
+
+def _problems(result: t.Mapping[str, t.Any]) -> list[t.Any]:
+    """What stops a run of site.yml, and links that hold but not well."""
+    weak = [{"code": link["link"], "message": f"{link.get('says')} {link.get('fix') or ''}"} for link in _links(result, "weak")]
+    problems = result.get("problems")
+    return [*(problems if isinstance(problems, list) else []), *weak]
 
 
 def attention(mac: Row) -> list[str]:

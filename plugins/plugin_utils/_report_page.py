@@ -189,7 +189,7 @@ def _details(mac: Row) -> str:
     lines = [REASON_WORDS[reason].capitalize() + "." for reason in mac["attention"]]
     broken = mac["broken"]
     if broken is not None:
-        lines += [word for word in (broken["link"], broken["evidence"], broken["fix"]) if word]
+        lines += [word for word in (broken["says"], broken["evidence"], broken["fix"]) if word]
     lines += [word for word in (mac["message"], (mac["guest"] or {}).get("error")) if word]
     lines += [problem["message"] for problem in mac["problems"] if problem["message"]]
     for area in mac["drift"] or []:

@@ -125,7 +125,7 @@ def trouble(row: Row) -> str:
     """The first thing to know about what is wrong, in one line; empty when nothing is."""
     broken = row["broken"]
     if broken is not None:
-        return ": ".join(word for word in (broken["link"], broken["evidence"]) if word)
+        return ": ".join(word for word in (broken["link"], broken["says"] or broken["evidence"]) if word)
     errors = [area["error"] for area in row["drift"] or [] if area["error"]]
     words = [row["message"], *(problem["message"] for problem in row["problems"]), _of(row, "guest", "error"), *errors]
     return next((word for word in words if word), "")

@@ -37,7 +37,8 @@ def _answer(dice: random.Random, number: int) -> dict[str, t.Any]:
     builder = answer["info"]["builder"]
     if number % 17 == 0:
         builder.update(guest={"error": "ssh: connect to host 127.0.0.1 port 31022: Connection refused"}, last_exit_code=134)
-        answer["broken"] = {"link": "job", "evidence": "runs 41, last exit code 134", "fix": "use another revision"}
+        link = {"name": "job", "says": "QEMU crashes.", "evidence": "runs 41, last exit code 134", "fix": "use another revision"}
+        answer.update(broken="job", links=[{"name": "macos", "state": "good"}, {**link, "state": "broken"}])
     elif number % 19 == 0:
         answer["drift"] = [{"area": "builder", "changed": True, "changes": ["- cores: 2", "+ cores: 4"], "error": None}]
     elif number % 29 == 0:

@@ -119,15 +119,23 @@ def test_a_healthy_mac_needs_no_look():
         ({"nix__error": "nix.conf:3: illegal line"}, "ready", ["problem"]),
         ({"builder__guest__clock_skew_seconds": -31.0}, "ready", ["skew"]),
         ({"builder__guest__disk_free_mib": 1023}, "ready", ["disk"]),
-        ({"broken": {"link": "ssh", "evidence": "refused", "fix": "start it"}}, "ready", ["broken"]),
-        ({"broken": "ssh", "links": [{"link": "ssh", "evidence": "refused", "fix": "start it"}]}, "ready", ["broken"]),
+        ({"broken": "ssh", "links": [{"name": "ssh", "state": "broken", "says": "No ssh."}]}, "ready", ["broken"]),
+        ({"broken": None, "links": [{"name": "disk", "state": "weak", "says": "Little space."}]}, "ready", ["problem"]),
     ],
 )
 def test_states_and_reasons(changes, state, attention):
     mac = row(**changes)
     assert (mac["state"], mac["attention"]) == (state, attention)
-    if "broken" in changes:
-        assert mac["broken"] == {"link": "ssh", "evidence": "refused", "fix": "start it"}
+
+
+def test_the_first_broken_link_is_told_with_its_fix():
+    ssh = {"name": "ssh", "state": "broken", "says": "No ssh.", "evidence": "refused", "fix": "start it", "seconds": 0.1}
+    disk = {"name": "disk", "state": "weak", "says": "Little space.", "fix": "Free some."}
+    mac = row(broken="ssh", links=[{"name": "macos", "state": "good"}, ssh, {**ssh, "name": "trust"}, disk])
+    assert mac["broken"] == {"link": "ssh", "says": "No ssh.", "evidence": "refused", "fix": "start it"}
+    assert mac["problems"] == [{"code": "disk", "message": "Little space. Free some."}]
+    assert row(broken=None, links=[])["broken"] is None
+    assert row(broken="ssh")["broken"] == {"link": "ssh", "says": None, "evidence": None, "fix": None}
 
 
 def test_macs_without_an_answer_are_rows():
@@ -189,7 +197,8 @@ def test_secrets_in_texts_are_masked(words):
             builder__guest={"error": words},
             problems=[{"code": words, "message": words}],
             drift=[{"area": "delegation", "changed": True, "changes": [words], "error": words}],
-            broken={"link": words, "evidence": words, "fix": words},
+            broken=words,
+            links=[{"name": words, "state": "broken", "says": words, "evidence": words, "fix": words}],
         ),
         _report.row("lost", {"unreachable": True, "msg": words}, NOW),
         _report.row("odd", {"failed": True, "msg": words, "module_stderr": words, "invocation": {"module_args": words}}, NOW),
@@ -323,7 +332,8 @@ def test_what_a_mac_says_stays_text(words):
                 builder__pin=text,
                 problems=[{"code": text, "message": text}],
                 drift=[{"area": text, "changed": True, "changes": [text]}],
-                broken={"link": text, "evidence": text, "fix": text},
+                broken=text,
+                links=[{"name": text, "state": "broken", "says": text, "evidence": text, "fix": text}],
             ),
             NOW,
         )
