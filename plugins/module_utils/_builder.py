@@ -20,6 +20,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _time_machine,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import read_image
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec, layout_from
@@ -131,8 +132,14 @@ def _result(spec: Spec, plan: Plan, current: Current, realised: Realised | None,
         "definition": plan.definition,
         "cores": spec.cores,
         "memory_mib": spec.memory_mib,
-        "disk_mib": current.disk_mib or spec.disk_mib,
+        "disk_mib": _disk_mib(spec) or spec.disk_mib,
     }
+
+
+def _disk_mib(spec: Spec) -> int | None:
+    """What the disk has now, which a change may have given it."""
+    image = read_image(spec.layout.disk)
+    return image.size_mib if image else None
 
 
 def _disk_warnings(spec: Spec, current: Current) -> list[str]:
@@ -140,7 +147,7 @@ def _disk_warnings(spec: Spec, current: Current) -> list[str]:
         return []
     return [
         f"{spec.layout.disk}: has {current.disk_mib} MiB, not the {spec.disk_mib} of disk_mib; an existing data disk is not "
-        "resized. For the new size stop the builder, remove that file (with all that was built in it) and start again."
+        "resized by state: present. Use state: running for that."
     ]
 
 

@@ -22,6 +22,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _clock,
     _launchd_service,
 )
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import guest_grows
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import identity
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_job import Job
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current
@@ -61,7 +62,7 @@ class DataDisk:
         if disk.image is None:
             return ""
         free = _builder_disk.free_bytes(disk.path)
-        self._plan = _builder_disk.plan(spec, disk, identity(old), identity(new), False, free)
+        self._plan = _builder_disk.plan(spec, disk, identity(old), identity(new), guest_grows(spec), free)
         return self._plan.reason
 
     def apply(self) -> None:
