@@ -19,8 +19,7 @@ import re
 _CONSOLE_BYTES = 256 * 1024  # some boots of a guest
 _RECENT = datetime.timedelta(minutes=10)  # launchd starts a job that dies every 10 s; older attempts are another story
 _TAIL = 15  # lines of the log in a message
-_SAID = re.compile(r"^(\S+) run-builder\[[0-9]+\]: ", re.MULTILINE)
-_START = "starting the VM: "
+_SAID = re.compile(r"^(\S+) run-builder\[([0-9]+)\]: ", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,13 +157,23 @@ def likely(symptoms: Symptoms) -> Cause | None:
     A weak row only where no other fits at all.
     """
     attempts = recent(symptoms.log)
-    last = attempts[max(0, attempts.rfind(_START)) :]
-    for weak, log in ((False, last), (False, attempts), (True, attempts)):
+    for weak, log in ((False, last_attempt(attempts)), (False, attempts), (True, attempts)):
         seen = dataclasses.replace(symptoms, log=log)
         for row in TABLE:
             if row.weak == weak and re.search(row.pattern, getattr(seen, row.source)):
                 return row
     return None
+
+
+def last_attempt(log: str) -> str:
+    """The part of a log from the first word of the runner that spoke last: launchd starts a new one for each attempt."""
+    begin = 0
+    said = list(_SAID.finditer(log))
+    for match in reversed(said):
+        if match.group(2) != said[-1].group(2):
+            break
+        begin = match.start()
+    return log[begin:]
 
 
 def recent(log: str) -> str:

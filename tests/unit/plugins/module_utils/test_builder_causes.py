@@ -98,6 +98,12 @@ def test_what_the_last_attempt_says_comes_before_what_an_earlier_one_said() -> N
     assert name(log=attempt(1, PORT_TAKEN) + attempt(2, "write: No space left on device")) == "disk-full"
 
 
+def test_an_attempt_that_ends_before_it_starts_a_vm_is_an_attempt() -> None:
+    assert (
+        name(log=attempt(1, PORT_TAKEN) + said(2, "/p/bin/run-nixos-vm is missing: run the builder role again")) == "closure-gone"
+    )
+
+
 def test_an_attempt_of_long_ago_is_no_cause() -> None:
     assert name(log=attempt(1, PORT_TAKEN) + attempt(40, "boot", None)) == "slow"
     assert name(log=attempt(1, PORT_TAKEN) + said(40, "asked to stop: no VM runs")) == "slow"
