@@ -249,7 +249,7 @@ def test_garbage_collection_on_the_mac_leaves_the_builder_and_what_to_go_back_to
     mac.params["package"] = mac.variant("builder.variant=c")
     mac.run()
     previous = os.readlink(mac.layout.previous)
-    subprocess.run([f"{NIX}/nix-collect-garbage", "-d"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+    subprocess.run([f"{NIX}/nix-collect-garbage", "-d"], capture_output=True, check=True)
     assert _builder_plan.generation_links(mac.layout.profile) == (f"{mac.layout.profile}-{mac.link().number}-link",)
     assert os.path.exists(previous)
     before = mac.run().result["boot_id"]
