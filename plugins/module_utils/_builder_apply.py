@@ -9,15 +9,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
-import time
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _mac
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _lock, _mac
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import proxy_environment
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan, Removal, Staged
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
@@ -29,38 +27,10 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest imp
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, find_nix
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
 
-_LOCK_WAIT = 60.0  # seconds; a run that realises for the first time takes longer, and then it is better to say so
-_LOCK_POLL = 0.2  # seconds
 
-
-@contextlib.contextmanager
-def exclusive(profile: str, wait: float = _LOCK_WAIT) -> t.Iterator[None]:
-    """Hold what no two runs may do at once on one profile. StateError when another run does not end within `wait` s.
-
-    The lock is flock(2) on the profile's directory: it needs no file of its own, and ends with its process.
-    """
-    try:
-        descriptor = os.open(os.path.dirname(profile), os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:  # no such directory: nobody can have a profile in it
-        yield
-        return
-    try:
-        deadline = time.monotonic() + wait
-        while not _try_lock(descriptor):
-            if time.monotonic() > deadline:
-                raise StateError(f"{profile}: another run has been working on it for {wait:g} s. Run again when it has ended.")
-            time.sleep(_LOCK_POLL)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def exclusive(profile: str, wait: float = _lock.WAIT) -> t.ContextManager[None]:
+    """Hold what no two runs may do at once on one profile. StateError when another run does not end within `wait` s."""
+    return _lock.held(os.path.dirname(profile), wait, profile)
 
 
 def read_spec(params: t.Mapping[str, t.Any], runner: Runner) -> Spec:

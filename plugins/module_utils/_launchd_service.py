@@ -13,6 +13,7 @@ import os
 import re
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _lock
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, FileError, LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import Snapshot, lstat, read
@@ -66,8 +67,16 @@ def execute(params: t.Mapping[str, t.Any], check_mode: bool, host: Host | None =
     In check mode nothing is changed and at most two launchctl processes read. Raises LinuxBuilderError.
     """
     host = host or Host()
-    launchctl = Launchctl(host.runner, host.launchctl)
     domain = resolve_domain(params["domain"], host.roots)
+    if check_mode:
+        return _execute(params, True, host, domain)
+    # Another run may be waiting for its job's readiness.
+    with _lock.held(domain.directories[0], float(params["timeout"]) + _lock.WAIT, f"{domain.target}: a job"):
+        return _execute(params, False, host, domain)
+
+
+def _execute(params: t.Mapping[str, t.Any], check_mode: bool, host: Host, domain: Domain) -> Result:
+    launchctl = Launchctl(host.runner, host.launchctl)
     ready = Ready.parse(params.get("ready_when"))
     label = _label(params, domain)
     definition, warnings = _definition(params, label, domain)

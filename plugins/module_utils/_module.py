@@ -8,18 +8,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _lock
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 
-def run_module(module: AnsibleModule, execute: t.Callable[[dict[str, t.Any], bool], Outcome]) -> t.NoReturn:
-    """Call `execute(params, check_mode)` and leave through exit_json or fail_json."""
+def run_module(
+    module: AnsibleModule,
+    execute: t.Callable[[dict[str, t.Any], bool], Outcome],
+    lock: t.Callable[[dict[str, t.Any]], tuple[str, float]] | None = None,
+) -> t.NoReturn:
+    """Call `execute(params, check_mode)` and leave through exit_json or fail_json.
+
+    lock: of the params, the directory that no two runs may work on at once, and the seconds to wait for another run.
+    """
+    params, check_mode = dict(module.params), bool(module.check_mode)
     try:
-        outcome = execute(dict(module.params), bool(module.check_mode))
+        with contextlib.nullcontext() if check_mode or lock is None else _lock.held(*lock(params)):
+            outcome = execute(params, check_mode)
     except LinuxBuilderError as exc:
         module.fail_json(msg=exc.message, **exc.details)
     except OSError as exc:

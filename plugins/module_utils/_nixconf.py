@@ -12,7 +12,7 @@ import grp
 import os
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _lock
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_check as _check
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_layout as _layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_table as _table
@@ -37,6 +37,11 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_requ
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 RequestOf = t.Callable[[Site, "str | None"], Request]
+
+
+def lock(params: t.Mapping[str, t.Any]) -> tuple[str, float]:
+    """What no two runs may do at once in one directory of Nix' configuration; see `_module.run_module`."""
+    return os.path.dirname(params.get("path") or os.path.join(_layout.CONF_DIR, "nix.conf")), _lock.WAIT
 
 
 def run(params: t.Mapping[str, t.Any], check_mode: bool, nix: Nix | None = None, request_of: RequestOf | None = None) -> Outcome:

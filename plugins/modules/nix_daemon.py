@@ -122,7 +122,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Daemon, Options
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import RESTART_TIMEOUT, Daemon, Options
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._lock import WAIT
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
 
 
@@ -162,6 +163,11 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
     )
 
 
+def lock(params: dict[str, t.Any]) -> tuple[str, float]:
+    """Only one run restarts the daemon; the next finds it restarted."""
+    return "/nix/var/nix", float(params["drain_timeout"]) + RESTART_TIMEOUT + WAIT
+
+
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
@@ -175,7 +181,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run_module(module, execute)
+    run_module(module, execute, lock=lock)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines_apply import run
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf import lock
 
 
 def main() -> None:
@@ -174,7 +175,7 @@ def main() -> None:
         required_if=[("state", "present", ["systems"])],
         supports_check_mode=True,
     )
-    run_module(module, run)
+    run_module(module, run, lock=lock)
 
 
 if __name__ == "__main__":
