@@ -44,6 +44,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_chan
     to_be_undone,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import guest_modules
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK, Journal, Origin
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest, Ready
@@ -146,7 +147,7 @@ class Changer:
         if known is not None or check_mode:
             return known or self.deployment.realise(current, check_mode)
         _home = self.deployment.session.environment  # makes the working directory, where the journal goes
-        phase = "build" if self.spec.per_mac else "fetch"
+        phase = "build" if guest_modules(self.spec) else "fetch"
         journal = Journal(
             phase, request_key(self.spec), origin_of(found, self.spec.layout), "", (*found.parents, *current.missing_parents)
         )
