@@ -48,17 +48,18 @@ def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SIL
         "absent": _absent,
     }
     outcome = states[params["state"]](params, runner, check_mode, progress)
-    if params["state"] in _KEPT_OUT:
-        _keep_out(outcome, layout_from(params).working_directory, runner, check_mode)
+    directory = layout_from(params).working_directory
+    if params["state"] in ("present", "running"):
+        _hold_out(outcome, directory, True, runner, check_mode)
+    elif params["state"] == "absent" and directory not in outcome.result["removed"]:
+        # It stays for what is not the builder's, or for the disk that was to be kept.
+        _hold_out(outcome, directory, False, runner, check_mode)
     return outcome
 
 
-# States that leave a working directory behind, which Time Machine shall not have.
-_KEPT_OUT = ("present", "running")
-
-
-def _keep_out(outcome: Outcome, directory: str, runner: Runner, check_mode: bool) -> None:
-    exclusion = _time_machine.hold(directory, True, runner, check_mode)
+def _hold_out(outcome: Outcome, directory: str, excluded: bool, runner: Runner, check_mode: bool) -> None:
+    """Leave the working directory out of Time Machine's backups, or have it in them again."""
+    exclusion = _time_machine.hold(directory, excluded, runner, check_mode)
     outcome.changed = outcome.changed or exclusion.changed
     outcome.after = (outcome.after or "") + exclusion.line
     outcome.warnings += [exclusion.warning] if exclusion.warning else []

@@ -16,6 +16,8 @@ import datetime
 import os
 import re
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _vz
+
 _CONSOLE_BYTES = 256 * 1024  # some boots of a guest
 _RECENT = datetime.timedelta(minutes=10)  # launchd starts a job that dies every 10 s; older attempts are another story
 _TAIL = 15  # lines of the log in a message
@@ -64,6 +66,30 @@ TABLE: tuple[Cause, ...] = (
         "log",
         r"Could not set up host forwarding rule",
         "another program has the port: find it with `lsof -nP -iTCP:{port} -sTCP:LISTEN`, end it or choose another port",
+    ),
+    Cause(
+        "port-taken-vz",
+        "log",
+        r"\[vzvm\] error: cannot listen on",
+        "another program has the port: find it with `lsof -nP -iTCP:{port} -sTCP:LISTEN`, end it or choose another port",
+    ),
+    Cause(
+        "rosetta-missing",
+        "log",
+        r"\[vzvm\] error: Rosetta is not",
+        f"Rosetta is missing, and vzvm does not start without: sudo {_vz.INSTALL_ROSETTA}",
+    ),
+    Cause(
+        "disk-of-qemu",
+        "log",
+        r"\[vzvm\] error: .* is a QEMU qcow2 image",
+        "the data disk is that of QEMU's builder: state=running moves it aside",
+    ),
+    Cause(
+        "no-nested",
+        "log",
+        r"\[vzvm\] error: nested virtualization is not supported",
+        "this Mac has no nested virtualization (macOS 15 and an M3 or later): leave nested_virtualization out",
     ),
     Cause(
         "second-instance",
@@ -131,6 +157,20 @@ TABLE: tuple[Cause, ...] = (
         r"Kernel panic - not syncing",
         "the guest's kernel stops at boot; its last words are in the log. A damaged data disk can be made anew with state=absent "
         "and state=present",
+    ),
+    Cause(
+        "vzvm-refuses",
+        "log",
+        r"\[vzvm\] error:",
+        f"vzvm gives up; why, it says in the log. The guest's console is in macOS' log: {_vz.CONSOLE}",
+        weak=True,
+    ),
+    Cause(
+        "vz-guest",
+        "log",
+        r"\[vzvm\] guest started",
+        f"vzvm runs, but the guest is slow or hangs; its console is in macOS' log, not in this one: {_vz.CONSOLE}",
+        weak=True,
     ),
     Cause(
         "crash-loop",

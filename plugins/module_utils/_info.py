@@ -21,9 +21,11 @@ import stat
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _info_guest, _mac, _verified, _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB, read_image
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import DISK_NAME
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout as BuilderLayout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, FileError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_nix import Layout, read_nix
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_port import Listener, family, listeners
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
@@ -35,7 +37,6 @@ OTHER_BUILDERS = {
     "org.nixos.nixos-vm-based-linux-builder": "Determinate's nix-darwin module",
 }
 DAEMONS = "/Library/LaunchDaemons"
-_MIB = 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _builder(question: Question, host: Host, job: Service | None, error: str) ->
         "store_path": store_path,
         "generation": generation,
         "working_directory": {"path": question.working_directory, "kind": _kind(directory)},
-        "disk_used_mib": _allocated_mib(os.path.join(directory, "nixos.qcow2")),
+        **_disk(os.path.join(directory, DISK_NAME)),
         **_record(directory),
         "verified": _verified.read(dataclasses.replace(question, working_directory=directory)),
         "guest": None,
@@ -181,12 +182,16 @@ def _kind(path: str) -> str:
     return "directory" if stat.S_ISDIR(mode) else "file"
 
 
-def _allocated_mib(path: str) -> int:
-    """MiB that a (sparse) file takes up on disk; 0 when there is none."""
+def _disk(path: str) -> dict[str, t.Any]:
+    """disk_used_mib: what the data disk takes up on the Mac, 0 when there is none. disk_mib: what the guest sees, or None."""
     try:
-        return os.stat(path).st_blocks * 512 // _MIB
-    except OSError:
-        return 0
+        image = read_image(path)
+    except FileError:
+        image = None
+    return {
+        "disk_used_mib": image.allocated // MIB if image else 0,
+        "disk_mib": image.size_mib if image else None,
+    }
 
 
 def _record(directory: str) -> dict[str, t.Any]:

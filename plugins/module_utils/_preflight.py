@@ -16,16 +16,19 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._mac import v
 
 Info = t.Mapping[str, t.Any]
 
+NEW_DISK_MIB = 20480  # what nixpkgs' image gives a new disk
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What shall be set up. minimum_macos: version; disk_mib: size of the VM's disk; reserve_mib: to stay free.
+    """What shall be set up. minimum_macos: version. disk_mib: size of the VM's disk, None: that of the one it has. reserve_mib:
+    to stay free.
 
     host_key: V(stock) or V(per_mac). hypervisor: what concerns vz.
     """
 
     minimum_macos: str = "13.0"
-    disk_mib: int = 20480
+    disk_mib: int | None = None
     reserve_mib: int = 4096
     host_key: str = "stock"
     hypervisor: _vz.Wish = _vz.Wish(None, False)
@@ -156,7 +159,10 @@ def _directory(info: Info, _wanted: Wanted) -> t.Iterator[Problem]:
 
 def _disk(info: Info, wanted: Wanted) -> t.Iterator[Problem]:
     free = info["free_disk_mib"]
-    missing = max(0, wanted.disk_mib - info["builder"]["disk_used_mib"])
+    size = wanted.disk_mib
+    if size is None:
+        size = info["builder"]["disk_mib"] or NEW_DISK_MIB
+    missing = max(0, size - info["builder"]["disk_used_mib"])
     if free is not None and free < missing + wanted.reserve_mib:
         yield Problem(
             "disk_too_small",

@@ -65,9 +65,10 @@ options:
       - Where omitted it is C(ssh-ng://builder@) and O(alias).
     type: str
   disk_mib:
-    description: Wanted size of the VM's disk in MiB. What an existing disk already takes up is not asked for again.
+    description:
+      - Wanted size of the VM's disk in MiB. What an existing disk already takes up is not asked for again.
+      - Where omitted, the size of the disk that is there, else 20480.
     type: int
-    default: 20480
   nested_virtualization:
     description: Whether the builder's guest shall have C(/dev/kvm). Only C(darwin.linux-builder-vz) can give it one.
     type: bool
@@ -221,6 +222,7 @@ info:
       description:
         - C(label), C(loaded), C(state), C(pid), C(runs) and C(last_exit_code) of the launchd job,
           C(store_path) and C(generation) of the profile, C(working_directory), C(disk_used_mib),
+          C(disk_mib) (what the guest sees; null without a disk),
           C(package) as it was given, and whether the machines file has an entry for it (C(registered)).
         - C(restarts), the starts after the first since the job was loaded; C(pin), the locked reference of the image, and
           C(requested), what it was made from; C(verified), the record of the last verified build. Each can be null.
@@ -364,7 +366,7 @@ def main() -> None:
             "package": {"type": "str"},
             "alias": {"type": "str", "default": "linux-builder"},
             "uri": {"type": "str"},
-            "disk_mib": {"type": "int", "default": 20480},
+            "disk_mib": {"type": "int"},
             "nested_virtualization": {"type": "bool", "default": False},
             "supported_features": {"type": "list", "elements": "str", "default": []},
             "reserve_mib": {"type": "int", "default": 4096},

@@ -36,8 +36,13 @@ FORCED_AFTER = 30  # seconds
 
 
 def fail(code, words):
-    print(f"vzvm: {words}", file=sys.stderr, flush=True)
+    say(f"error: {words}")
     sys.exit(code)
+
+
+def say(words):
+    """vzvm's own words go to the unified log and to stderr."""
+    print(f"[vzvm] {words}", file=sys.stderr, flush=True)
 
 
 def load(path):
@@ -104,6 +109,7 @@ def main():
         guest = subprocess.Popen(
             command(config, monitor), stdin=subprocess.DEVNULL, stdout=console, stderr=console, preexec_fn=die_with_me
         )
+    say("guest started")
     told = False
     while guest.poll() is None:
         if asked and not told:

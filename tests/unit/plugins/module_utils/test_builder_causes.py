@@ -38,6 +38,12 @@ PORT_TAKEN = "qemu-system-aarch64: -netdev user: Could not set up host forwardin
 # One line that others or QEMU, Linux and the runner print, for each row that looks at the log.
 CONSOLE = [
     (PORT_TAKEN, "port-taken"),
+    ("[vzvm] error: cannot listen on 127.0.0.1:31022: Address already in use", "port-taken-vz"),
+    ("[vzvm] error: Rosetta is not installed. Install it with:", "rosetta-missing"),
+    ("[vzvm] error: /wd/nixos.qcow2 is a QEMU qcow2 image, not a raw disk. It is most likely", "disk-of-qemu"),
+    ("[vzvm] error: nested virtualization is not supported on this host", "no-nested"),
+    ("[vzvm] error: initrd not found: /nix/store/x", "vzvm-refuses"),
+    ("[vzvm] guest started", "vz-guest"),
     ("process 3 already runs the builder on /x; this one ends", "second-instance"),
     ('qemu-system-aarch64: Failed to get "write" lock\nIs another process using the image?', "disk-in-use"),
     ("mkfs.erofs: failed to write: No space left on device", "disk-full"),
@@ -123,7 +129,7 @@ def test_missing_certificates_are_named_only_where_nothing_else_is() -> None:
 def test_words_name_the_port_and_say_what_to_do() -> None:
     for row in causes.TABLE:
         assert "{" not in row.says(31022)
-        assert ("31022" in row.says(31022)) == (row.name in ("port-taken", "host-key-differs"))
+        assert ("31022" in row.says(31022)) == (row.name in ("port-taken", "port-taken-vz", "host-key-differs"))
         re.compile(row.pattern)
 
 

@@ -442,3 +442,13 @@ def test_blanks_in_a_command_are_decoded():
     from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_port import parse_lsof
 
     assert parse_lsof("p5\nR1\ncAdobe\\x20Re\nLjo\nn*:31022\n")[0].command == "Adobe Re"
+
+
+def test_without_a_wanted_size_the_disk_that_is_there_counts(root):
+    info = dict(read(root), free_disk_mib=2000)
+    wanted = {"disk_mib": None, "reserve_mib": 1000}
+    assert codes(info, **wanted) == ["disk_too_small"]
+    info["builder"] = dict(info["builder"], disk_mib=6000, disk_used_mib=5000)
+    assert codes(info, **wanted) == []
+    info["builder"] = dict(info["builder"], disk_mib=6001)
+    assert codes(info, **wanted) == ["disk_too_small"]

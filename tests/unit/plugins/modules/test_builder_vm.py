@@ -97,5 +97,11 @@ def test_time_machine_is_told_and_its_refusal_is_a_warning(params: dict[str, t.A
     assert seen == [(params["working_directory"], True)]
     assert str(outcome.after).endswith("Time Machine: x\n")
     assert outcome.warnings == ["no rights"]
+    # A teardown that leaves the directory leaves no mark of ours on it.
+    pathlib.Path(params["working_directory"]).mkdir(parents=True)
+    pathlib.Path(params["working_directory"], "diary").write_text("")
     builder_vm.execute({**params, "state": "absent"}, True)
-    assert len(seen) == 1
+    assert seen[1:] == [(params["working_directory"], False)]
+    pathlib.Path(params["working_directory"], "diary").unlink()
+    builder_vm.execute({**params, "state": "absent"}, True)
+    assert len(seen) == 2
