@@ -89,7 +89,7 @@ def _look(link: Link, mac: Mac, before: t.Mapping[str, Result]) -> Result:
 
 
 # Links that are broken in a way that does not hide what comes after them.
-_OPEN = frozenset((("entry", "feature"), ("entry", "system"), ("key", "pub_other")))
+_OPEN = frozenset((("files", "runner"), ("files", "closure"), ("files", "known_hosts")))
 
 
 def _cuts(result: Result) -> bool:

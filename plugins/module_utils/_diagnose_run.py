@@ -53,7 +53,7 @@ def report(results: t.Sequence[Result]) -> list[str]:
     for result in results:
         words = result.link.checks if result.state == "ok" else result.evidence
         if result.cause is not None:
-            words = f"{result.cause.says} {result.evidence}. {result.fix}"
+            words = f"{result.cause.says} {result.evidence.rstrip('.')}. {result.fix}"
         lines.append(f"{result.state.replace('_', ' '):11} {result.link.name:{width}} {words}")
     first = _diagnose.culprit(results)
     lines.append(f"Begin with {first.sentence}" if first else "No link is broken.")

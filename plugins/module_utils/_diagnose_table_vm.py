@@ -125,7 +125,7 @@ VM = (
     Link(
         "login",
         "The VM lets the Nix daemon's key in and runs commands.",
-        ("host_key",),
+        ("host_key", "files"),
         (
             Cause(
                 "key_refused",

@@ -77,7 +77,8 @@ _TABLE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"No space left on device|disk I/O error|database or disk is full",
-        "A disk is full, the VM's or this Mac's. Free space: sudo ssh {alias} nix-collect-garbage, and nix-collect-garbage here.",
+        "A disk is full, the VM's or this Mac's. Free space: sudo ssh -i {key} -o UserKnownHostsFile={known_hosts} {alias} "
+        "nix-collect-garbage, and nix-collect-garbage here.",
     ),
     (
         r"started a different protocol|protocol mismatch|nix-(?:daemon|store): (?:command )?not found",
@@ -119,6 +120,7 @@ def likely_fix(stderr: str, target: Target, system: str) -> str:
         "uri": target.uri,
         "label": target.label,
         "log": target.log,
+        "known_hosts": target.known_hosts,
         "system": system or "the system asked for",
     }
     for pattern, advice in _TABLE:

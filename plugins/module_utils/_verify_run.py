@@ -72,6 +72,7 @@ def _target(params: t.Mapping[str, t.Any], entry: Machine | None) -> Target:
         public_host_key=params["public_host_key"] or (entry.host_key if entry else ""),
         label=params["label"],
         log=params["log_path"],
+        known_hosts=os.path.join(params["working_directory"], "known_hosts"),
     )
 
 

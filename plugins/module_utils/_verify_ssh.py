@@ -35,7 +35,7 @@ class Target:
 
     uri: store URI. key: path of the private key. alias: the name that the ssh configuration of this Mac knows;
     where the URI names another host, `host_address` and `port` are used. public_host_key: base64 as in the 8th
-    field of the machines file; empty where the usual known_hosts files decide. label, log: for messages.
+    field of the machines file; empty where the usual known_hosts files decide. label, log, known_hosts: for messages.
     """
 
     uri: str
@@ -46,6 +46,7 @@ class Target:
     public_host_key: str = ""
     label: str = "org.nixmac.linux-builder"
     log: str = "/var/log/linux-builder.log"
+    known_hosts: str = "/var/lib/linux-builder/known_hosts"
 
     def parts(self) -> tuple[str, str, str]:
         """(user, host, port) of the URI, empty where it names none. ConfigError for no ssh URI."""

@@ -101,6 +101,14 @@ class Mac:
         """Run and return rc, stdout, stderr."""
         return self._host.run(shlex.join(argv))
 
+    def module(self, name: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The result of one execution of a module as root, also of one that failed."""
+        try:
+            result: dict[str, t.Any] = self._host.ansible(name, json.dumps(arguments), check=False, become=True)
+        except self._host.ansible.AnsibleException as exc:
+            result = exc.result
+        return result
+
     def out(self, *argv: str) -> str:
         """Standard output of a command that must succeed, stripped."""
         done = self.run(*argv)

@@ -69,7 +69,12 @@ def test_a_proof_is_returned_and_is_no_change(asked: list[Asked], capsys: pytest
     assert result["builds"][0]["seconds"] == 0.912
     assert result["builds"][0]["builder"] == "ssh-ng://b"
     assert "something stays" in str(result["warnings"])
-    assert asked[0].target == Target(uri="ssh-ng://builder@linux-builder", key="/etc/nix/builder_ed25519", public_host_key="aGU=")
+    assert asked[0].target == Target(
+        uri="ssh-ng://builder@linux-builder",
+        key="/etc/nix/builder_ed25519",
+        public_host_key="aGU=",
+        known_hosts=f"{tmp_path}/known_hosts",
+    )
     assert asked[0][1:] == (["aarch64-linux"], 7, 120, {"features": ["kvm"], "mandatory": (), "user": None})
 
 
