@@ -45,7 +45,9 @@ VOLATILE = {
 VOLATILE_NAMES = re.compile(
     r"^(/Users/\w+|/root|/var/root|/home/\w+)/\.(ansible|ssh/known_hosts.*|bash_history|sudo_as_admin_successful)$"
 )
-VOLATILE_LOGS = re.compile(r"^/var/log/(wtmp|wtmp\.db|btmp|lastlog|auth\.log|system\.log|lab.*|nix-daemon.*|sshd.*|sudo.*)$")
+VOLATILE_LOGS = re.compile(
+    r"^/var/log/(wtmp|wtmp\.db|btmp|lastlog|auth\.log|system\.log|lab.*|(determinate-)?nix-daemon.*|sshd.*|sudo.*)$"
+)
 
 
 def describe(path):
