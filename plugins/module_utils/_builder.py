@@ -17,6 +17,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder_change_plan,
     _builder_plan,
     _builder_ready,
+    _newsyslog,
     _time_machine,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
@@ -38,7 +39,7 @@ def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SIL
     runner = Runner()
     if params["state"] in ("present", "staged", "running") and not check_mode:
         layout = layout_from(params)
-        Manifest().claim_tree("builder", layout.working_directory, (layout.profile, layout.log_path))
+        Manifest().claim_tree("builder", layout.working_directory, (layout.profile, layout.log_path, _newsyslog.path(layout)))
     states = {
         "present": _present,
         "running": _running,
