@@ -157,7 +157,8 @@ def test_the_nix_daemon_is_killed_at_every_step_of_a_change(mac: Mac) -> None:
     mac.guest("echo old > marker")
     fuse = Fuse("every", strike)
     assert change(mac, fuse) == "done"
-    assert fuse.phases == ["fetch", *PHASES]
+    assert fuse.phases[0] == "fetch"
+    assert [phase for phase in fuse.phases if phase in PHASES] == list(PHASES)
     assert len(set(killed)) >= 2
     converges(mac)
     assert mac.guest("cat marker 2>/dev/null || echo anew") == "anew"
