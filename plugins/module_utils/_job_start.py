@@ -83,9 +83,15 @@ def start(directory: str, entry: str, record: t.Mapping[str, t.Any]) -> None:
 def main(directory: str, entry: str) -> None:
     """What the process does: the work, and its result into the job's directory."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
     with open(os.path.join(directory, RECORD), encoding="utf-8") as stream:
         record = json.load(stream)
     _write(os.path.join(directory, RESULT), _result(entry, record["params"], os.path.join(directory, STATUS)))
+
+
+def _end(number: int, _frame: t.Any) -> t.NoReturn:
+    """Asked to end: unwinds, so that what was started ends too."""
+    raise SystemExit(128 + number)
 
 
 def _result(entry: str, params: dict[str, t.Any], status: str) -> dict[str, t.Any]:

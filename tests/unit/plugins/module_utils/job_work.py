@@ -11,6 +11,7 @@ import pathlib
 import time
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
@@ -23,6 +24,8 @@ def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SIL
         stream.write(f"{os.getpid()} {os.getsid(0)}\n")
     progress.phase("build")
     progress.detail(1, 4, "derivations")
+    if params.get("how") == "child":
+        Runner().run(["/bin/sh", "-c", f"echo $$ > {folder}/child; exec sleep 600"], timeout=600)
     while not (folder / "gate").exists():
         time.sleep(0.05)
     how = params.get("how", "well")

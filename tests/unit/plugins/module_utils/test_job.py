@@ -159,6 +159,23 @@ def test_killed_work_is_told_and_begun_anew_by_the_next_run(desk: Desk, params: 
     assert desk.hand_in(LONG).result == {"runs": 2}
 
 
+def test_work_that_is_asked_to_end_takes_what_it_started_with_it(root: Path, params: dict[str, t.Any]) -> None:
+    desk = Desk(str(root), job_work.execute, {**params, "how": "child"})
+    token = desk.hand_in(0).result[ANSWER]["token"]
+    process = started(params)[0][0]
+    child = Path(params["folder"], "child")
+    deadline = time.monotonic() + LONG
+    while not child.exists() or not child.read_text().strip():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process, signal.SIGTERM)
+    with pytest.raises(StateError, match="was killed"):
+        desk.look_in(token, LONG)
+    while Path(f"/proc/{child.read_text().strip()}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_killed_work_that_nobody_asked_after_is_begun_anew_with_a_warning(desk: Desk, params: dict[str, t.Any]) -> None:
     desk.hand_in(0)
     os.kill(started(params)[0][0], signal.SIGKILL)
