@@ -131,7 +131,8 @@ def make_change(spec: Spec, found: Found, files: Plan, origin: Origin, disk: str
         SWITCH: files.changed,
         START: stop or not loaded or not same_job or found.misowned or (found.service is not None and not found.service.running),
         READY: True,
-        PROVE: spec.prove and files.store_path is not None and origin.store_path != files.store_path,
+        # A disk from before goes for good after the proof, so that one is due for a new disk too.
+        PROVE: spec.prove and files.store_path is not None and (origin.store_path != files.store_path or bool(disk)),
     }
     phases = tuple(phase for phase in PHASES if wanted[phase])
     before, after = files.before, files.after
@@ -141,6 +142,7 @@ def make_change(spec: Spec, found: Found, files: Plan, origin: Origin, disk: str
     if any(phase not in (READY, PROVE) for phase in phases):
         before += f"VM: {found.service.state or 'loaded' if found.service is not None else 'not loaded'}\n"
         after += f"VM: {'restarted (' + '; '.join(why) + ')' if stop else 'running'}\n"
+        after += f"disk {spec.layout.disk}: {disk}\n" if disk and not stop else ""
     return Change(files, phases, why, before, after)
 
 

@@ -141,7 +141,7 @@ def plan(spec: Spec, disk: Disk, old_identity: str | None, new_identity: str | N
 def _resize(spec: Spec, disk: Disk, image: Image, wanted: int, identity: str | None, guest_grows: bool, free: int) -> DiskPlan:
     grows = wanted > image.size
     sizes = f"{_mib(image.size)} -> {_mib(wanted)}"
-    obstacle = _why_not(image, grows, guest_grows)
+    obstacle = _why_not(spec, image, grows, guest_grows)
     if not obstacle:
         _check_space(disk.path, f"growing it from {_mib(image.size)} to {_mib(wanted)}", wanted - image.allocated, free)
         return DiskPlan("grow", disk.path, f"grown in place, {sizes}", size=wanted, format=image.format)
@@ -154,14 +154,15 @@ def _resize(spec: Spec, disk: Disk, image: Image, wanted: int, identity: str | N
     )
 
 
-def _why_not(image: Image, grows: bool, guest_grows: bool) -> str:
+def _why_not(spec: Spec, image: Image, grows: bool, guest_grows: bool) -> str:
     """Why the disk cannot take another size in place; empty when it can."""
     if not grows:
         return "a disk cannot be made smaller in place"
     if image.obstacle:
         return f"it cannot be grown, because {image.obstacle}"
     if not guest_grows:
-        return "the guest of this image would not grow its file system (the stock image never does)"
+        way = "" if spec.vz else ", but one with grow_file_system: true or another guest-side option does, and keeps the data"
+        return f"the guest of this image would not grow its file system{way}"
     return ""
 
 

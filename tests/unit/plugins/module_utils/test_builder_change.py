@@ -103,7 +103,7 @@ def test_without_prove_the_answer_counts(builder: World) -> None:
 def test_the_disk_is_changed_only_while_the_vm_is_stopped(builder: World) -> None:
     builder.disk = "grown to 9 GiB"
     report = builder.change(update=False)
-    assert report.taken == ["drain", "stop", "disk", "start", "ready"]
+    assert report.taken == ["drain", "stop", "disk", "start", "ready", "prove"]
     assert report.change.why == ("disk: grown to 9 GiB",)
     assert "disk: grown to 9 GiB" in report.change.after
     assert not builder.change(update=False).change.changed
