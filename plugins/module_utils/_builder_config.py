@@ -8,10 +8,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_nixos_modules
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_guest import GuestConfig
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 
 
@@ -23,14 +20,6 @@ def guest_modules(spec: Spec) -> tuple[str, ...]:
 def guest_grows(spec: Spec) -> bool:
     """Whether this guest grows its file system to the size of its disk when it boots; the stock image does not."""
     return bool(guest_modules(spec)) and not spec.vz
-
-
-def stock(spec: Spec) -> Spec:
-    """The same builder with the stock guest, which has to run before any other guest can be built.
-
-    With `per_mac` the pinned host key is not the stock image's, so that the caller has to put that in too.
-    """
-    return dataclasses.replace(spec, guest=GuestConfig(), per_mac=False)
 
 
 def proxy_environment(spec: Spec) -> dict[str, str]:

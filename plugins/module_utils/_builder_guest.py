@@ -32,8 +32,7 @@ class GuestConfig:
     """The guest-side options. All at their defaults: the stock image, of which nothing is built for Linux.
 
     config: text of a NixOS module, empty for none. min_free, max_free: bytes. proxy: URL without credentials, as the Mac
-    sees it. no_proxy: hosts that are reached without it. host_only: whether what concerns Mac and guest is for the Mac alone,
-    because the package takes no override.
+    sees it. no_proxy: hosts that are reached without it. host_only: whether all of it is for the Mac alone.
     """
 
     config: str = ""
@@ -48,15 +47,20 @@ class GuestConfig:
     grow_file_system: bool = False
     host_only: bool = False
 
-    def for_package_without_override(self) -> GuestConfig:
-        """The same for a guest that stays as it is, where that leaves no option without effect; else unchanged."""
-        network = GuestConfig(
+    @property
+    def for_mac(self) -> GuestConfig:
+        """What of it is for the Mac too, with a guest that stays the stock one."""
+        return GuestConfig(
             proxy=self.proxy,
             no_proxy=self.no_proxy,
             substituters=self.substituters,
             trusted_public_keys=self.trusted_public_keys,
+            host_only=True,
         )
-        return dataclasses.replace(self, host_only=True) if self == network else self
+
+    def without_override(self) -> GuestConfig:
+        """The same for a package that takes no override, where that leaves no option without effect; else unchanged."""
+        return self.for_mac if dataclasses.replace(self, host_only=True) == self.for_mac else self
 
     @property
     def stock(self) -> bool:
@@ -72,7 +76,7 @@ def guest_from(params: t.Mapping[str, t.Any]) -> GuestConfig:
             "max_free_mib: is not above min_free_mib, so a collection of garbage would end before it begins. "
             "Below min_free_mib free space Nix collects until max_free_mib is free."
         )
-    return GuestConfig(
+    guest = GuestConfig(
         config=_config(params.get("config")),
         min_free=minimum,
         max_free=maximum,
@@ -84,6 +88,7 @@ def guest_from(params: t.Mapping[str, t.Any]) -> GuestConfig:
         time_servers=tuple(_host("time_servers", host) for host in params.get("time_servers") or ()),
         grow_file_system=bool(params.get("grow_file_system")),
     )
+    return guest.for_mac if params.get("stock_guest") else guest
 
 
 def loopback(url: str) -> bool:

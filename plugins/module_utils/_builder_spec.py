@@ -239,7 +239,7 @@ def spec_from(params: t.Mapping[str, t.Any], *, default_cores: int, default_memo
         host_key=parse_host_key(params["public_host_key"]),
         per_mac=per_mac,
         cache=cache_from(params.get("cache"), params.get("cache_public_key")),
-        guest=guest.for_package_without_override() if package.startswith("/nix/store/") else guest,
+        guest=guest.without_override() if package.startswith("/nix/store/") else guest,
         ca_file=params.get("ca_file") or next((path for path in CA_FILES if os.path.exists(path)), CA_FILES[0]),
         stop_timeout=_within("stop_timeout", params["stop_timeout"], 1, 3600),
         log_size_kib=_within("log_size_kib", params.get("log_size_kib") or 1024, 16, 1024 * 1024),

@@ -226,6 +226,12 @@ options:
         on too.
     type: bool
     default: false
+  stock_guest:
+    description:
+      - Leave the guest as the package has it, whatever the guest-side options say. It is for the first start on a Mac, where no
+        builder runs yet that could build another guest.
+    type: bool
+    default: false
   stop_timeout:
     description: Seconds that the guest has to shut down before its VM is ended by signal.
     type: int
@@ -462,6 +468,7 @@ def main() -> t.NoReturn:
             "time_sync": {"type": "bool", "default": False},
             "time_servers": {"type": "list", "elements": "str", "default": []},
             "grow_file_system": {"type": "bool", "default": False},
+            "stock_guest": {"type": "bool", "default": False},
             "stop_timeout": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 300},
             "uri": {"type": "str", "default": "ssh-ng://builder@linux-builder"},
