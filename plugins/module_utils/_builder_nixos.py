@@ -13,15 +13,15 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec
 
 
 def builder_options(
-    layout: Layout, client_key: str, system: str, host_address: str, port: int
+    layout: Layout, client_key: str, system: str, host_address: str, port: int, fetches: bool = True
 ) -> tuple[list[str], dict[str, str]]:
     """(options of `nix build`, environment) that let a root's build go through the running builder.
 
     Nothing has to be registered for it, and the host key must be the one that is pinned in `layout.known_hosts`.
-    system: the guest's.
+    system: the guest's. fetches: whether the guest may ask binary caches for what the build needs, before this Mac copies it.
     """
     words = [*ssh_options(layout.known_hosts, client_key, 10), "-o", f"HostName={connect_address(host_address)}", "-p", str(port)]
     machine = f"ssh-ng://{USER}@{ALIAS} {system} {client_key} 2 1 benchmark,big-parallel - -"
-    options = ["--option", "builders", machine, "--option", "builders-use-substitutes", "true"]
+    options = ["--option", "builders", machine, "--option", "builders-use-substitutes", "true" if fetches else "false"]
     # Nix before 2.26 splits these words at blanks and knows no quoting; paths with blanks were refused before.
     return options, {"NIX_SSHOPTS": " ".join(words), "NIX_REMOTE": "local"}

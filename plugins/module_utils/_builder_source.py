@@ -212,7 +212,9 @@ def realise(
             options, env = _builder_cache.offer(nix, spec.cache, what, env, guest)
             options += substituter_options(spec)
             if guest:
-                builder, more = builder_options(spec.layout, spec.client_key, guest_system(system), *where)
+                # The guest that runs may not know the way to a binary cache yet, and would wait for each of its tries.
+                direct = not (spec.guest.proxy or spec.guest.substituters)
+                builder, more = builder_options(spec.layout, spec.client_key, guest_system(system), *where, fetches=direct)
                 options, env = [*options, *builder], {**env, **more}
             printed = _build(nix, [*options, *what], f"package: {locked}", env, where if guest else None, spec.cache)
         output = _output(printed, locked)

@@ -282,7 +282,14 @@ def test_a_configured_guest_is_built_by_the_running_builder_and_with_its_caches(
     assert argv[argv.index("extra-trusted-public-keys") + 1] == "k:x"
     assert argv[argv.index("builders") + 1].startswith("ssh-ng://builder@linux-builder x86_64-linux ")
     assert 'toFile "linux-builder-config.nix" "{ }"' in argv[-1]
+    assert argv[argv.index("builders-use-substitutes") + 1] == "false"
     assert "builders" not in _stock_argv(store)
+
+
+def test_a_guest_that_reaches_the_caches_fetches_by_itself(store: pathlib.Path) -> None:
+    runner = Scripted(SYSTEM, built(store))
+    source.realise(Nix(runner, "/nix"), "path:/x#a", with_(guest=GuestConfig(config="{ }")), {})
+    assert runner.calls[1][runner.calls[1].index("builders-use-substitutes") + 1] == "true"
 
 
 def _stock_argv(store: pathlib.Path) -> list[str]:
