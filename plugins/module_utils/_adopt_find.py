@@ -7,7 +7,8 @@
 """Builders that somebody else set up on this Mac: by hand after the nixpkgs manual, or with nix-darwin's module.
 
 Told by three things, the surest first: a VM that runs, a launchd daemon that runs one, and a disk that lies beside the key
-pair of `create-builder`. One ps(1) looks for the VM; launchctl is asked only about a daemon whose property list is found.
+pair of `create-builder`. Processes are started only where there is some sign: one ps(1) for the VM, and one launchctl for
+each daemon's property list that is found.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ OTHER_BUILDERS = {
 DIRECTORIES = ("/var/lib/linux-builder", "/var/lib/darwin-builder")
 DISK = "nixos.qcow2"
 KEY = "keys/builder_ed25519"
+INSTALLED_KEY = "/etc/nix/builder_ed25519.pub"
 PS = "/bin/ps"
 
 _OUR_MARK = b"LINUX_BUILDER_DIGEST"
@@ -107,8 +109,10 @@ class Seeker:
         """
         if os.path.exists(self._inside(os.path.join(self.working_directory, "builder.json"))):
             return []
-        machines = self.machines()
         daemons = self._daemons()
+        # By hand or not, whoever ran create-builder has its key there. A Mac without any sign costs no process.
+        hint = daemons or directory or os.path.exists(self._inside(INSTALLED_KEY))
+        machines = self.machines() if hint else []
         found = [self._running(machine, daemons) for machine in machines]
         known = {builder.plist for builder in found}
         found += [self._stopped(daemon) for daemon in daemons if daemon.path not in known]
@@ -199,6 +203,22 @@ class Seeker:
 
     def _inside(self, path: str) -> str:
         return path if self.root == "/" else os.path.join(self.root, path.lstrip("/"))
+
+
+def resumed(adoption: t.Mapping[str, t.Any], machines: t.Iterable[Machine]) -> Found:
+    """What an interrupted adoption had found, with the process that runs now, if any."""
+    disk = adoption["disk"]
+    found = Found(
+        owner=adoption["owner"],
+        directory=adoption["directory"],
+        disk=disk["from"] if disk else None,
+        port=adoption["port"],
+        plist=adoption["plist"],
+        label=adoption["label"],
+        loaded=bool(adoption["loaded"]),
+    )
+    running = next((machine for machine in machines if machine.disk == found.disk), None)
+    return found if running is None else dataclasses.replace(found, pid=running.pid, port=running.port)
 
 
 def parse_machines(text: str) -> list[Machine]:

@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _adopt_lines, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_layout as _layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_find import DISK, KEY, Found, Seeker
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_find import resumed as resumed_builder
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import parse_host_key
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_state import read_files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, FileError, StateError
@@ -114,7 +115,7 @@ def make_plan(options: Options, seeker: Seeker, manifest: Manifest) -> Plan | No
     """What there is to take over; None for nothing. StateError where that is not clear, or cannot go well."""
     adoption = manifest.read().adoption
     if adoption and not adoption["done"]:
-        found, move, resumed = _resumed(adoption, seeker), adoption["disk"], True
+        found, move, resumed = resumed_builder(adoption, seeker.machines()), adoption["disk"], True
     else:
         chosen = _choose(seeker.find(options.directory))
         if chosen is None:
@@ -135,18 +136,6 @@ def _choose(candidates: list[Found]) -> Found | None:
         names = "; ".join(found.words for found in candidates)
         raise StateError(f"More than one builder could be meant: {names}. Name its directory in linux_builder_adopt_directory.")
     return candidates[0] if candidates else None
-
-
-def _resumed(adoption: t.Mapping[str, t.Any], seeker: Seeker) -> Found:
-    """What an interrupted run had found, with the process that runs now, if any."""
-    disk = adoption["disk"]
-    place = disk["from"] if disk else None
-    found = Found(
-        adoption["owner"], adoption["directory"], place, None, adoption["port"], adoption["plist"], adoption["label"],
-        bool(adoption["loaded"]),
-    )  # fmt: skip
-    running = next((machine for machine in seeker.machines() if machine.disk == place), None)
-    return found if running is None else dataclasses.replace(found, pid=running.pid, port=running.port)
 
 
 def _refuse_wiped(working_directory: str) -> None:

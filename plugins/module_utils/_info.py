@@ -20,7 +20,8 @@ import os
 import stat
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _info_guest, _mac, _verified, _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_find, _info_guest, _mac, _verified, _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_find import DAEMONS, Seeker, resumed
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB, read_image
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import DISK_NAME
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout as BuilderLayout
@@ -30,18 +31,18 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_nix imp
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_port import Listener, family, listeners
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import DIRECTORY as MANIFESTS
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 
-# Jobs of other tools that run a Linux builder, and whose they are.
-OTHER_BUILDERS = {
-    "org.nixos.linux-builder": "nix-darwin (nix.linux-builder)",
-    "org.nixos.nixos-vm-based-linux-builder": "Determinate's nix-darwin module",
-}
-DAEMONS = "/Library/LaunchDaemons"
+OTHER_BUILDERS = _adopt_find.OTHER_BUILDERS
 
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """Where to look: the builder's launchd label, profile and directory, the address and port it shall listen on."""
+    """Where to look: the builder's launchd label, profile and directory, the address and port it shall listen on.
+
+    adopt_directory: where a builder of others is that could be adopted; empty to look everywhere.
+    """
 
     label: str = "org.nixmac.linux-builder"
     profile: str = "/nix/var/nix/profiles/linux-builder"
@@ -50,6 +51,7 @@ class Question:
     port: int = 31022
     uri: str = "ssh-ng://builder@linux-builder"
     machines: str = "/etc/nix/machines"
+    adopt_directory: str = ""
 
 
 class Host:
@@ -95,6 +97,7 @@ def read(question: Question, host: Host | None = None) -> dict[str, t.Any]:
         "port": _port(question, host, job),
         "builder": _builder(question, host, job, job_error),
         "other_builders": _others(host, question),
+        "adoptable": _adoptable(host, question),
     }
 
 
@@ -246,6 +249,18 @@ def _others(host: Host, question: Question) -> list[dict[str, t.Any]]:
         facts = {"label": label, "owner": owner, "loaded": service is not None, "pid": service.pid if service else None}
         found.append(facts)
     return found
+
+
+def _adoptable(host: Host, question: Question) -> list[dict[str, t.Any]]:
+    """Builders of others that builder_adopt could take over; with an adoption that was interrupted, that one."""
+    seeker = Seeker(host.runner, question.label, question.working_directory, host.root)
+    adoption = Manifest(host.path(MANIFESTS)).read().adoption
+    if adoption and not adoption["done"]:
+        found = [resumed(adoption, seeker.machines())]
+    else:
+        found = seeker.find(question.adopt_directory)
+    used = (0 if builder.disk is None else _disk(host.path(builder.disk))["disk_used_mib"] for builder in found)
+    return [{**dataclasses.asdict(builder), "disk_used_mib": mib} for builder, mib in zip(found, used)]
 
 
 def _port(question: Question, host: Host, job: Service | None) -> dict[str, t.Any]:

@@ -17,6 +17,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._mac import v
 Info = t.Mapping[str, t.Any]
 
 NEW_DISK_MIB = 20480  # what nixpkgs' image gives a new disk
+_OR_ADOPT = " Or set linux_builder_adopt: true, to take it over with its disk and its keys."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +37,18 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A reason that stops a host (or a warning that does not): a fixed code and a message that names the fix."""
+    """A reason that stops a host (or a warning that does not): a fixed code and a message that names the fix.
+
+    adoption_solves: whether it is gone once the builder that is there has been adopted.
+    """
 
     code: str
     message: str
+    adoption_solves: bool = False
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, t.Any]:
         """For a module's result."""
-        return {"code": self.code, "message": self.message}
+        return dataclasses.asdict(self)
 
 
 def problems(info: Info, wanted: Wanted) -> list[Problem]:
@@ -63,6 +68,12 @@ def warnings(info: Info) -> list[str]:
             "processor instead, and every build takes many times longer. Use a Mac that is no virtual machine, or one "
             "with nested virtualization."
         )
+    for builder in info["adoptable"]:
+        if builder["pid"] is not None and builder["port"] != info["port"]["number"]:
+            found.append(
+                f"A builder of others runs in {builder['directory']} on port {builder['port']} (process {builder['pid']}) and "
+                "would stay beside this one. Set linux_builder_adopt: true, to take it over with its disk and its keys."
+            )
     for name, key in (("launchd", "builder"), ("launchd", "daemon"), ("lsof", "port")):
         if info[key].get("error"):
             found.append(f"{name} could not be asked: {info[key]['error']}")
@@ -163,21 +174,26 @@ def _disk(info: Info, wanted: Wanted) -> t.Iterator[Problem]:
     if size is None:
         size = info["builder"]["disk_mib"] or NEW_DISK_MIB
     missing = max(0, size - info["builder"]["disk_used_mib"])
+    adopted = max((builder["disk_used_mib"] for builder in info["adoptable"]), default=0)
     if free is not None and free < missing + wanted.reserve_mib:
         yield Problem(
             "disk_too_small",
             f"{info['builder']['working_directory']['path']}: {free} MiB free, but the builder's disk may still grow by "
             f"{missing} MiB and {wanted.reserve_mib} MiB shall stay free. Free some space, or lower linux_builder_disk_mib.",
+            adoption_solves=free >= max(0, size - adopted) + wanted.reserve_mib,
         )
 
 
 def _other_builder(info: Info, _wanted: Wanted) -> t.Iterator[Problem]:
     for other in info["other_builders"]:
         if other["loaded"]:
+            adoptable = any(builder["label"] == other["label"] for builder in info["adoptable"])
             yield Problem(
                 "other_builder",
                 f"The Linux builder {other['label']} of {other['owner']} is loaded. Turn it off there, "
-                f"or: sudo launchctl bootout system/{other['label']}; sudo launchctl disable system/{other['label']}",
+                f"or: sudo launchctl bootout system/{other['label']}; sudo launchctl disable system/{other['label']}"
+                + (_OR_ADOPT if adoptable else ""),
+                adoption_solves=adoptable,
             )
 
 
@@ -195,6 +211,7 @@ def _port(info: Info, _wanted: Wanted) -> t.Iterator[Problem]:
     port = info["port"]
     if not port["listening"] or port["ours"]:
         return
+    adoptable = any(builder["pid"] == port["pid"] for builder in info["adoptable"])
     who = f"{port['command']} (pid {port['pid']}, user {port['user']})"
     if port["number"] == 22:
         fix = (
@@ -205,7 +222,8 @@ def _port(info: Info, _wanted: Wanted) -> t.Iterator[Problem]:
         fix = "It looks like a builder that was started by hand. Stop it (in it: shutdown now), then run again."
     else:
         fix = f"Stop it (sudo kill {port['pid']}), or set linux_builder_port to a free port."
-    yield Problem("port_taken", f"Port {port['number']} on {port['address']} is taken by {who}. {fix}")
+    message = f"Port {port['number']} on {port['address']} is taken by {who}. {fix}{_OR_ADOPT if adoptable else ''}"
+    yield Problem("port_taken", message, adoption_solves=adoptable)
 
 
 _RULES = (

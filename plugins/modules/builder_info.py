@@ -108,6 +108,9 @@ options:
     description: Seconds that the guest has for its answer.
     type: int
     default: 20
+  adopt_directory:
+    description: Directory of a builder of others, to see whether it can be adopted. Where omitted it is looked for.
+    type: path
   wanted:
     description:
       - Variables of this collection's roles with their values, under their full names (C(linux_builder_)...), to get RV(drift).
@@ -236,6 +239,12 @@ info:
       description: Linux builders of other tools on this Mac, each with C(label), C(owner), C(loaded) and C(pid).
       type: list
       elements: dict
+    adoptable:
+      description:
+        - Builders of others that M(nixmac.linux_builder.builder_adopt) could take over, as that module returns them, with the
+          C(disk_used_mib) of each. Empty where this collection's own builder is.
+      type: list
+      elements: dict
 defaults:
   description:
     - What the roles use where nothing is asked for - half the cores, a quarter of the memory, as many jobs as cores.
@@ -244,13 +253,16 @@ defaults:
   type: dict
   sample: {"system": "aarch64-linux", "systems": ["aarch64-linux"], "features": [], "cores": 4, "memory_mib": 4096, "max_jobs": 4}
 problems:
-  description: Every reason that stops this host, each with a fixed C(code) and a C(message) that names the fix.
+  description:
+    - Every reason that stops this host, each with a fixed C(code) and a C(message) that names the fix.
+    - With C(adoption_solves) it is gone once the builder in RV(info.adoptable) has been adopted.
   returned: always
   type: list
   elements: dict
   sample:
     - code: port_taken
       message: "Port 31022 on 127.0.0.1 is taken by ssh (pid 812, user root). Stop it (sudo kill 812), or ..."
+      adoption_solves: false
 drift:
   description:
     - What a run of the roles with O(wanted) would change, by the modules' own plans. Nothing is changed.
@@ -327,6 +339,7 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
         host_address=params["host_address"],
         port=params["port"],
         uri=params["uri"] or f"ssh-ng://builder@{params['alias']}",
+        adopt_directory=params["adopt_directory"] or "",
     )
     before = Runner.total
     host = _info.Host()
@@ -375,6 +388,7 @@ def main() -> None:
             "host_key": {"type": "str", "choices": ["stock", "per_mac"], "default": "stock", "no_log": False},
             "guest": {"type": "bool", "default": False},
             "guest_timeout": {"type": "int", "default": 20},
+            "adopt_directory": {"type": "path"},
             "wanted": {"type": "dict"},
             "deep": {"type": "bool", "default": False},
             "deep_timeout": {"type": "int", "default": 60},
