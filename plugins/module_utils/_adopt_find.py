@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import plistlib
 import re
 import typing as t
 
@@ -24,6 +23,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._command impo
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_port import descends
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchd_plist import decode
 
 DAEMONS = "/Library/LaunchDaemons"
 NIX_DARWIN = "org.nixos.linux-builder"
@@ -170,8 +170,8 @@ class Seeker:
             content = _files.read(os.path.realpath(path)).content or b""
             if b"builder" not in content or _OUR_MARK in content:
                 return None
-            data = plistlib.loads(content)
-        except (LinuxBuilderError, ValueError, plistlib.InvalidFileException, OverflowError):
+            data = decode(path, content)
+        except LinuxBuilderError:
             return None
         return parse_daemon(shown, data, self.label)
 

@@ -97,7 +97,8 @@ class Contents:
         inside = {os.path.join(path, name) for path, entry in mine.items() for name in entry.names}
         disk = self.adoption.get("disk")
         adopted = {str(disk["to"])} if part == "builder" and disk else set()
-        return frozenset({path for path, entry in mine.items() if GONE not in entry.ours} | inside | adopted)
+        gone = {path for path, entry in self.entries.items() if GONE in entry.ours}
+        return frozenset(({*mine} | inside | adopted) - gone)
 
 
 def digest(content: bytes) -> str:
