@@ -163,10 +163,15 @@ class Return:
             if disk:
                 _adopt_disk.give_back(contents.adoption["disk"])
             left = [step for step in map(self._apply, plan.steps) if step is not None]
-            self._load_again(contents, plan)
+            if self._gives_adopted_back:
+                self._load_again(contents.adoption)
             self._forget(contents)
         shown = planning.Plan((*(step for step in plan.steps if step.path not in {lost.path for lost in left}), *left))
         return self._outcome(shown, disk, _broken(contents, self.manifest))
+
+    @property
+    def _gives_adopted_back(self) -> bool:
+        return self.path is None and "adopt" in self.parts
 
     def _plan(self, contents: Contents) -> tuple[planning.Plan, bool]:
         """(steps, whether the adopted disk goes back to where it was)."""
@@ -175,8 +180,7 @@ class Return:
         kept = {path for path, entry in contents.entries.items() if self._kept(path, entry)}
         contents = dataclasses.replace(contents, entries={p: e for p, e in contents.entries.items() if p not in kept})
         plan = planning.make_plan(contents, {path: look(path)[0] for path in contents.entries}, self.parts)
-        whole = self.path is None and "adopt" in self.parts
-        disk = whole and _adopt_disk.can_give_back(contents.adoption.get("disk"))
+        disk = self._gives_adopted_back and _adopt_disk.can_give_back(contents.adoption.get("disk"))
         return plan, disk
 
     def _apply(self, step: planning.Step) -> planning.Step | None:
@@ -218,18 +222,18 @@ class Return:
         _set_access(step.path, step.entry)
         return None
 
-    def _load_again(self, contents: Contents, plan: planning.Plan) -> None:
+    def _load_again(self, adoption: t.Mapping[str, t.Any]) -> None:
         """A job that was loaded before the adoption is loaded again, from its own property list."""
-        plist = contents.adoption.get("plist")
-        if not contents.adoption.get("loaded") or plist not in plan.of(planning.RESTORE) or not os.path.exists(plist):
+        if not adoption.get("loaded") or not os.path.exists(adoption["plist"]):
             return
-        self.launchctl.checked(self.launchctl.bootstrap("system", plist), accept=(0, ALREADY))
+        if self.launchctl.print_service(f"system/{adoption['label']}") is None:
+            self.launchctl.checked(self.launchctl.bootstrap("system", adoption["plist"]), accept=(0, ALREADY))
 
     def _forget(self, contents: Contents) -> None:
         """Drop what is done from the manifest, and the manifest when nothing is left in it."""
         entries = {path: entry for path, entry in contents.entries.items() if not self._done(path, entry)}
         legacy = tuple(part for part in contents.legacy if self.path is not None or part not in self.parts)
-        adoption = {} if self.path is None and "adopt" in self.parts else contents.adoption
+        adoption = {} if self._gives_adopted_back else contents.adoption
         if entries or legacy or adoption:
             self.manifest.save(dataclasses.replace(contents, entries=entries, legacy=legacy, adoption=adoption))
         elif contents.broken:

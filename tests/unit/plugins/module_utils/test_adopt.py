@@ -24,14 +24,12 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _adopt_plan,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_find import Found, Seeker
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_plan import STOCK_KEY
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 
 LABEL = "org.nixmac.linux-builder"
-KEY = (
-    "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Igcm9vdEBuaXhvcwo="
-)
 # Arguments as nixpkgs' start script gives them (qemu-vm.nix), shortened.
 QEMU = (
     "/nix/store/x-qemu/bin/qemu-system-aarch64 -machine virt -name nixos -m 3072 -smp 1 "
@@ -345,7 +343,7 @@ class Bench:
         self.options = _adopt_plan.options_from(
             {
                 "working_directory": str(self.directory), "label": LABEL, "client_key": str(mac / "etc/nix/builder_ed25519"),
-                "alias": "linux-builder", "public_host_key": KEY, "directory": str(self.home), "drain_timeout": 0,
+                "alias": "linux-builder", "public_host_key": STOCK_KEY, "directory": str(self.home), "drain_timeout": 0,
                 "stop_timeout": 1, "force": False,
             }
         )  # fmt: skip

@@ -239,6 +239,65 @@ def test_a_builder_started_by_hand_is_named_as_such(root):
     assert "started by hand" in message(info, "port_taken")
 
 
+def by_hand(root, port):
+    put(root, "/etc/nix/builder_ed25519.pub")
+    command = f"qemu-system-aarch64 hostfwd=tcp::{port}-:22, mount_tag=keys file=/Users/jo/nixos.qcow2,id=drive1"
+    lsof = f"p900\ng900\nR850\ncqemu-system-aarch64\nLjo\nf12\nn*:{port}\n" if port == 31022 else ""
+    return Programs({"org.nixos.nix-daemon": loaded("org.nixos.nix-daemon", 383)}, lsof, ps=f"  900   850 {command}\n")
+
+
+def test_a_builder_that_can_be_adopted_is_named_with_the_variable(root):
+    info = read(root, by_hand(root, 31022))
+    (found,) = info["adoptable"]
+    assert (found["pid"], found["directory"], found["disk_used_mib"]) == (900, "/Users/jo", 0)
+    (problem,) = _preflight.problems(info, _preflight.Wanted(disk_mib=0, reserve_mib=0))
+    assert problem.adoption_solves
+    assert "linux_builder_adopt: true" in problem.message
+
+
+def test_a_builder_beside_ours_is_a_warning(root):
+    info = read(root, by_hand(root, 22))
+    assert codes(info) == []
+    assert "linux_builder_adopt: true" in _preflight.warnings(info)[0]
+
+
+def test_a_port_of_somebody_else_is_not_solved_by_adoption(root):
+    programs = by_hand(root, 31022)
+    programs.lsof = programs.lsof.replace("900", "901")
+    (problem,) = _preflight.problems(read(root, programs), _preflight.Wanted(disk_mib=0, reserve_mib=0))
+    assert not problem.adoption_solves
+
+
+def test_what_nix_darwin_left_can_be_adopted(root):
+    put(root, "/Library/LaunchDaemons/org.nixos.linux-builder.plist", plistlib.dumps({"Label": "org.nixos.linux-builder"}))
+    put(root, "/var/lib/darwin-builder/nixos.qcow2", b"x" * 3 * 1024 * 1024)
+    jobs = {
+        "org.nixos.nix-daemon": loaded("org.nixos.nix-daemon", 383),
+        "org.nixos.linux-builder": loaded("org.nixos.linux-builder"),
+    }
+    info = read(root, Programs(jobs))
+    assert [(found["directory"], found["disk_used_mib"]) for found in info["adoptable"]] == [("/var/lib/darwin-builder", 3)]
+    (problem,) = _preflight.problems(info, _preflight.Wanted(disk_mib=0, reserve_mib=0))
+    assert (problem.code, problem.adoption_solves) == ("other_builder", True)
+
+
+def test_an_adopted_disk_needs_no_further_space(root):
+    info = dict(read(root), free_disk_mib=100, adoptable=[{"pid": None, "label": None, "disk_used_mib": 950}])
+    for size, solved in ((1000, True), (1100, False)):
+        (problem,) = _preflight.problems(info, _preflight.Wanted(disk_mib=size, reserve_mib=0))
+        assert (problem.code, problem.adoption_solves) == ("disk_too_small", solved)
+
+
+def test_an_adoption_that_was_interrupted_is_found_again(root):
+    adoption = {"owner": "x", "directory": "/Users/jo", "disk": None, "port": 22, "plist": None, "label": None, "loaded": False}
+    content = {"version": 1, "legacy": [], "entries": {}, "adoption": {**adoption, "done": False}}
+    manifest = put(root, "/var/db/nixmac.linux_builder/manifest.json", json.dumps(content))
+    assert [found["directory"] for found in read(root)["adoptable"]] == ["/Users/jo"]
+    content["adoption"]["done"] = True
+    manifest.write_text(json.dumps(content))
+    assert read(root)["adoptable"] == []
+
+
 def test_broken_nix_speaks_in_its_own_words(root):
     words = "error: syntax error in configuration line 'max-jobs=3' in '/etc/nix/nix.conf'\n"
     info = read(root, Programs({"org.nixos.nix-daemon": loaded("org.nixos.nix-daemon", 383)}, settings=words))
