@@ -26,10 +26,12 @@ from ansible_collections.nixmac.linux_builder.plugins.plugin_utils._report_table
     NOTHING,
     STATE_WORDS,
     Column,
+    counted,
     trouble,
 )
 
 _BAD = {"unreachable", "failed", "down", "broken"}
+_LEAST_BARS = 30  # places in the chart: the bars of a few Macs are not to look like walls
 _FIELD = re.compile(r"\{\{([a-z]+)\}\}")
 
 REASON_WORDS = {
@@ -55,6 +57,7 @@ def page(report: t.Mapping[str, t.Any]) -> str:
         "script": script,
         "title": escape(report["title"]),
         "generated": escape(now),
+        "shown": escape(now.replace("T", " ").replace("Z", " UTC")),
         "tiles": _tiles(report["summary"]),
         "chart": chart(report["macs"], report["summary"]["build_seconds"]),
         "states": _options(("state", state, STATE_WORDS[state]) for state in STATES if report["summary"]["states"][state]),
@@ -128,14 +131,15 @@ def chart(macs: t.Sequence[Row], found: t.Mapping[str, t.Any]) -> str:
         return "<p>No verified build is on record.</p>"
     top = found["maximum"] or 1.0
     bars = "".join(_bar(place, seconds, top, index, name) for place, (seconds, index, name) in enumerate(sorted(timed)))
+    width = max(_LEAST_BARS, len(timed))
     level = 100 - 100 * found["median"] / top
     words = (
-        f"{found['count']} Macs: fastest {_seconds(found['minimum'])}, median {_seconds(found['median'])}, "
+        f"{counted(found['count'])}: fastest {_seconds(found['minimum'])}, median {_seconds(found['median'])}, "
         f"95 % within {_seconds(found['p95'])}, slowest {_seconds(found['maximum'])}"
     )
     return (
-        f'<figure><svg role="img" aria-label="Build seconds. {words}" viewBox="0 0 {len(timed)} 100" preserveAspectRatio="none">'
-        f'{bars}<line class="median" x1="0" x2="{len(timed)}" y1="{level:.2f}" y2="{level:.2f}"/></svg>'
+        f'<figure><svg role="img" aria-label="Build seconds. {words}" viewBox="0 0 {width} 100" preserveAspectRatio="none">'
+        f'{bars}<line class="median" x1="0" x2="{width}" y1="{level:.2f}" y2="{level:.2f}"/></svg>'
         f"<figcaption>{words}. The line is the median.</figcaption></figure>"
     )
 

@@ -114,7 +114,8 @@ def _drift(row: Row, _now: str) -> str:
 
 def _skew(row: Row, _now: str) -> str:
     skew = _of(row, "guest", "clock_skew_seconds")
-    return "" if skew is None else f"{skew:+.1f} s"
+    # Not -0.0, which is no direction.
+    return "" if skew is None else f"{round(skew, 1) + 0.0:+.1f} s"
 
 
 def _system(row: Row, _now: str) -> str:
@@ -250,10 +251,15 @@ def _troubles(macs: t.Sequence[Row]) -> list[str]:
     return [*lines[:_MOST_TROUBLES], *more, ""] if lines else []
 
 
+def counted(macs: int) -> str:
+    """1 Mac, 2 Macs."""
+    return f"{macs} Mac{'' if macs == 1 else 's'}"
+
+
 def _closing(report: t.Mapping[str, t.Any]) -> list[str]:
     found = report["summary"]
     builds = found["build_seconds"]
-    line = f"{found['macs']} Macs: {found['well']} well, {found['reachable']} reachable, {found['verified']} verified"
+    line = f"{counted(found['macs'])}: {found['well']} well, {found['reachable']} reachable, {found['verified']} verified"
     if builds["count"]:
         line += f"; build {builds['minimum']:.1f} to {builds['maximum']:.1f} s, median {builds['median']:.1f} s"
     reasons = [f"{count} {reason}" for reason, count in found["attention"].items() if count]
