@@ -38,7 +38,7 @@ _WIDEST = 200
 
 # Option of builder_vm -> the role's variable, where that is not the option's name.
 _RENAMED = {"client_key": "key_path", "timeout": "ready_timeout"}
-_ZERO_IS_NONE = frozenset(("cores", "memory_mib", "disk_mib"))
+_ZERO_IS_NONE = frozenset(("cores", "memory_mib", "disk_mib", "min_free_mib", "max_free_mib"))
 
 
 class Options(dict):  # type: ignore[type-arg]
@@ -218,9 +218,10 @@ def _delegation(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
     entry = _machines_apply.run(_machine(wanted), True)
     yield Change(entry.changed, entry.before or "", entry.after or "")
     yield _ssh_alias(wanted)
-    settings = {"builders-use-substitutes": True, "build-poll-interval": wanted["build_poll_interval"]}
-    line = _builders_line(wanted, entry.result)
-    yield _nix_conf(wanted, settings={**settings, **line}, absent=[] if line else ["builders"])
+    always = {"builders-use-substitutes": True, "build-poll-interval": wanted["build_poll_interval"]}
+    sometimes = {"builders": _builders_line(wanted, entry.result), "ssl-cert-file": _authorities(wanted)}
+    given = {name: value for name, value in sometimes.items() if value}
+    yield _nix_conf(wanted, settings={**always, **given}, absent=[name for name in sometimes if name not in given])
     decision = Daemon(DaemonOptions(), runner).run(True).decision
     yield Change(decision.required, f"Nix daemon: {decision.reason}", "Nix daemon: restarted")
 
@@ -254,10 +255,15 @@ def _ssh_alias(wanted: Wanted) -> Change:
     return Change(found.content is None or misowned or before != wanted["ssh_alias"], before + remark, wanted["ssh_alias"])
 
 
-def _builders_line(wanted: Wanted, entry: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """A `builders` line of ours: that of the manual's form, or one that leads to the machines file; {} where none is needed."""
+def _authorities(wanted: Wanted) -> str:
+    """CA certificates for the Mac's Nix; Determinate Nix forbids to set them."""
+    return "" if wanted.info["nix"].get("managed_by") == "determinate" else str(wanted["ca_file"] or "")
+
+
+def _builders_line(wanted: Wanted, entry: t.Mapping[str, t.Any]) -> str:
+    """A `builders` line of ours: that of the manual's form, or one that leads to the machines file; "" where none is needed."""
     if not wanted.manual:
-        return {"builders": entry["builders_reaching"]} if entry["builders_needed"] else {}
+        return str(entry["builders_reaching"]) if entry["builders_needed"] else ""
     reaching = entry["builders_reaching"]
     keep = reaching != f"@{_machines_apply.MACHINES}" or _files.lstat(_machines_apply.MACHINES) is not None
     fields = (
@@ -270,4 +276,4 @@ def _builders_line(wanted: Wanted, entry: t.Mapping[str, t.Any]) -> dict[str, st
         ",".join(wanted["mandatory_features"]) or "-",
         wanted.pin or "-",
     )
-    return {"builders": (f"{reaching};" if keep else "") + " ".join(map(str, fields))}
+    return (f"{reaching};" if keep else "") + " ".join(map(str, fields))

@@ -36,7 +36,7 @@ VARIABLES = {
     for role in ("credentials", "trusted_users", "builder", "delegation")
     for name, value in yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text()).items()
 }
-INFO = {"builder": {"host_key": "stock", "public_host_key": None}}
+INFO = {"builder": {"host_key": "stock", "public_host_key": None}, "nix": {"managed_by": "none"}}
 DEFAULTS = {"system": "aarch64-linux", "systems": ["aarch64-linux"], "features": ["kvm"], "cores": 4, "max_jobs": 4}
 
 
@@ -138,7 +138,16 @@ def test_options_are_those_of_the_roles(asked):
     trusted, delegation = asked["nix_conf"]
     assert (trusted["append"], trusted["absent"]) == ({"trusted-users": ["alice"]}, [])
     assert delegation["settings"] == {"builders-use-substitutes": True, "build-poll-interval": 1}
-    assert delegation["absent"] == ["builders"]
+    assert delegation["absent"] == ["builders", "ssl-cert-file"]
+
+
+def test_certificates_of_a_corporate_network(asked):
+    _wanted.drift(wanted(ca_file="/etc/ca.pem"), Runner())
+    _wanted.drift(wanted({**INFO, "nix": {"managed_by": "determinate"}}, ca_file="/etc/ca.pem"), Runner())
+    _trusted, upstream, _again, determinate = asked["nix_conf"]
+    assert upstream["settings"]["ssl-cert-file"] == "/etc/ca.pem"
+    assert "ssl-cert-file" in determinate["absent"]
+    assert asked["builder_vm"][1]["ca_file"] == "/etc/ca.pem"
 
 
 def test_the_form_of_the_manual(asked):
@@ -153,7 +162,7 @@ def test_the_form_of_the_manual(asked):
 
 
 def test_a_host_key_of_its_own(asked):
-    mine = {"builder": {"host_key": "per_mac", "public_host_key": "c3NoLWVkMjU1MTk="}}
+    mine = {**INFO, "builder": {"host_key": "per_mac", "public_host_key": "c3NoLWVkMjU1MTk="}}
     _wanted.drift(wanted(mine, host_key="per_mac"), Runner())
     assert asked["builder_vm"][0]["public_host_key"] == "c3NoLWVkMjU1MTk="
     assert [options["path"] for options in asked["ssh_host_key"]] == [
