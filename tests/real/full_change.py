@@ -235,6 +235,31 @@ def test_killed_in_a_phase_the_next_run_completes_it(mac: Mac, phase: str) -> No
     mac.settled()
 
 
+def test_killed_while_the_disk_is_made_anew_the_next_run_completes_it(mac: Mac) -> None:
+    mac.guest("echo old > marker")
+    mac.params.update(disk_mib=4096, allow_disk_recreate=True)
+    mac.killed_in("disk")
+    report = mac.run()
+    assert report.result["disk_mib"] == 4096
+    assert mac.guest("cat marker || echo none") == "none"
+    mac.settled()
+
+
+def test_a_guest_is_changed_by_the_builder_that_runs_also_after_a_kill(mac: Mac) -> None:
+    changes = {"config": '{ environment.etc."marker".text = "of the configuration"; }'}
+    mac.killed_in("build", **changes)
+    assert mac.guest("cat /etc/marker || echo none") == "none"
+    mac.params.update(changes)
+    report = mac.run()
+    assert report.result["phases"] == ["build", "drain", "stop", "switch", "start", "ready", "prove"]
+    assert report.result["built"]
+    assert mac.guest("cat /etc/marker") == "of the configuration"
+    mac.settled()
+    mac.params["config"] = None
+    mac.run()
+    assert mac.guest("cat /etc/marker || echo none") == "none"
+
+
 def test_killed_on_the_way_back_the_next_run_completes_that(mac: Mac) -> None:
     before = mac.word()
     mute = {"package": mac.variant("systemd.unit=emergency.target"), "timeout": MUTE_TIMEOUT}
