@@ -123,6 +123,7 @@ def make_change(spec: Spec, found: Found, files: Plan, origin: Origin, disk: str
     same_job = written is not None and same(written, files.definition)
     why = (*_reasons(found, files, same_job), *([f"disk: {disk}"] if disk else []), *reasons)
     loaded = found.service is not None
+    resumed = found.journal is not None  # what had changed before it was killed cannot be seen any more
     stop = found.service is not None and (bool(why) or found.service.stopping)
     wanted = {
         DRAIN: stop and found.service is not None and not found.service.stopping,
@@ -132,7 +133,7 @@ def make_change(spec: Spec, found: Found, files: Plan, origin: Origin, disk: str
         START: stop or not loaded or not same_job or found.misowned or (found.service is not None and not found.service.running),
         READY: True,
         # A disk from before goes for good after the proof, so that one is due for a new disk too.
-        PROVE: spec.prove and files.store_path is not None and (origin.store_path != files.store_path or bool(disk)),
+        PROVE: spec.prove and files.store_path is not None and (origin.store_path != files.store_path or bool(disk) or resumed),
     }
     phases = tuple(phase for phase in PHASES if wanted[phase])
     before, after = files.before, files.after

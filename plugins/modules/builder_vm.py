@@ -255,7 +255,7 @@ options:
     type: bool
     default: false
   prove:
-    description: Build one derivation in the VM before a change of its closure counts as done, with O(state=running).
+    description: Build one derivation in the VM before a change of its closure or disk counts as done, with O(state=running).
     type: bool
     default: true
   keep_generations:
