@@ -69,7 +69,7 @@ def run(question: Question, runner: BoundedRunner | None = None) -> list[Result]
 
 
 def _look(link: Link, mac: Mac, before: t.Mapping[str, Result]) -> Result:
-    missing = [name for name in link.needs if before[name].state not in ("ok", "weak") and _cuts(before[name])]
+    missing = [name for name in link.needs if before[name].state not in ("ok", "weak") and _cuts(before[name], link)]
     if missing:
         return Result(link, "not_checked", evidence=f"needs {missing[0]}")
     began = time.monotonic()
@@ -88,13 +88,20 @@ def _look(link: Link, mac: Mac, before: t.Mapping[str, Result]) -> Result:
     return Result(link, "weak" if cause.weak else "broken", cause, " ".join(finding.evidence.split()), fix, seconds)
 
 
-# Links that are broken in a way that does not hide what comes after them.
-_OPEN = frozenset((("files", "runner"), ("files", "closure"), ("files", "known_hosts")))
+# (broken link, cause) -> later links that can be looked at all the same, though they need it.
+_OPEN: dict[tuple[str, str], frozenset[str]] = {
+    ("entry", "feature"): frozenset(("host_key", "offers", "locks")),
+    ("entry", "system"): frozenset(("host_key", "locks")),
+    ("entry", "no_jobs"): frozenset(("host_key", "offers")),
+    ("files", "runner"): frozenset(("login",)),
+    ("files", "closure"): frozenset(("login",)),
+    ("files", "known_hosts"): frozenset(("login",)),
+}
 
 
-def _cuts(result: Result) -> bool:
+def _cuts(result: Result, link: Link) -> bool:
     """Whether a broken link keeps a later one from being looked at."""
-    return result.cause is None or (result.link.name, result.cause.code) not in _OPEN
+    return result.cause is None or link.name not in _OPEN.get((result.link.name, result.cause.code), ())
 
 
 class _Words(dict[str, str]):

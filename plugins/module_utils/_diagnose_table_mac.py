@@ -142,7 +142,7 @@ DELEGATION = (
             Cause(
                 "malformed",
                 "An entry cannot be read, which stops every build on this Mac, local ones too.",
-                "Correct or remove that line.",
+                f"Correct or remove that line; the builder's own is made anew by the role delegation: `{SITE}`",
             ),
             Cause(
                 "not_reached",

@@ -108,7 +108,7 @@ VM = (
     Link(
         "host_key",
         "The host key that Nix was told (field 8 of the entry) is the one that the VM shows.",
-        ("ssh",),
+        ("ssh", "entry"),
         (
             Cause(
                 "other",

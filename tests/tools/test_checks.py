@@ -135,3 +135,18 @@ def test_summary_fails_when_something_failed_or_nothing_ran(
     (tmp_path / "a.log").write_text("no pytest here")
     assert summary.main([str(tmp_path), *arguments]) == status
     assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize(("change", "status"), [("", 0), ("x", 1)])
+def test_the_page_of_troubleshooting_is_held_to_the_table(tmp_path: Path, change: str, status: int) -> None:
+    root = TOOLS.parents[1]
+    page = load("make_troubleshooting")
+    for name in ("plugins", "extensions"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "docs").mkdir()
+    assert page.main(["--check"], tmp_path) == 1
+    page.main([], tmp_path)
+    text = (tmp_path / "docs" / "troubleshooting.md").read_text()
+    assert "| `not_loaded` | The job is not loaded into launchd. |" in text
+    (tmp_path / "docs" / "troubleshooting.md").write_text(text + change)
+    assert page.main(["--check"], tmp_path) == status

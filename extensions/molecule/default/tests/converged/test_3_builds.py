@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 import uuid
 
@@ -41,3 +43,31 @@ def test_the_verify_playbook_proves_it_and_changes_nothing() -> None:
     assert played.says("x86_64-linux built in"), played.output
     assert played.says("Linux version"), played.output
     assert time.monotonic() - started < 120
+
+
+def test_a_verification_is_one_module_execution() -> None:
+    played = macs.play("verify", "-vvv")
+    assert played.rc == 0, played.output
+    used = re.findall(r"Using module file (\S+)", played.output)
+    assert [path.rpartition("/")[2] for path in used] == ["builder_verify.py"], used
+
+
+def test_a_verification_tells_and_notes_down_what_was_proven(mac: macs.Mac) -> None:
+    result = mac.module("nixmac.linux_builder.builder_verify", {"user": "alice"})
+    assert result.get("verified") is True, result
+    builds = [(build["user"], build["features"]) for build in result["builds"]]
+    assert builds == [("root", []), ("root", ["benchmark", "big-parallel"]), ("alice", [])]
+    for build in result["builds"]:
+        assert (build["system"], build["architecture"]) == ("x86_64-linux", "x86_64")
+        assert build["boot_id"] == result["boot_id"] == mac.guest_boot_id()
+        assert build["builder"] == "ssh-ng://builder@linux-builder"
+        phases = build["phases"]
+        assert all(phases[phase] is not None for phase in ("connect", "copy", "build", "fetch")), phases
+        assert sum(phases.values()) <= build["seconds"]
+        assert not mac.exists(build["store_path"])
+        assert mac.guest("test", "-e", build["store_path"]).rc != 0
+    record = json.loads(mac.read(f"{macs.WORKING_DIRECTORY}/verified.json"))
+    assert record["seconds"] == {"x86_64-linux": result["builds"][0]["seconds"]}
+    assert record["versions"] == result["versions"]
+    assert record["store_path"] == mac.out("/usr/bin/readlink", "-f", macs.PROFILE)
+    assert record["boot_id"] == result["boot_id"]

@@ -27,7 +27,7 @@ OTHER_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVC
 
 # Keep and put back a file with its mode and owner, or that there was none.
 KEEP = 'keep() { mkdir -p /var/tmp/kept && cp -a "$1" "/var/tmp/kept/$(echo "$1" | tr / _)"; }; '
-BACK = 'back() { k="/var/tmp/kept/$(echo "$1" | tr / _)"; [ ! -e "$k" ] || { rm -rf "$1"; mv "$k" "$1"; }; }; '
+BACK = 'back() { k="/var/tmp/kept/$(echo "$1" | tr / _)"; [ ! -e "$k" -a ! -L "$k" ] || { rm -rf "$1"; mv "$k" "$1"; }; }; '
 # Take the builder down and wait for its end. A job that is down already stays so.
 DOWN = (
     f"launchctl bootout system/{macs.LABEL} 2>/dev/null; n=0; "
