@@ -142,12 +142,12 @@ DELEGATION = (
             Cause(
                 "malformed",
                 "An entry cannot be read, which stops every build on this Mac, local ones too.",
-                f"Correct or remove that line; the builder's own is made anew by the role delegation: `{SITE}`",
+                f"Correct or remove that line; the builder's own is made anew by the role delegation: `{SITE} --tags delegation`",
             ),
             Cause(
                 "not_reached",
                 "The setting `builders` does not lead to the file that has the entry.",
-                f"Remove that line, or run the role delegation: `{SITE}`",
+                f"Remove that line, or run the role delegation: `{SITE} --tags delegation`",
             ),
         ),
     ),
@@ -156,21 +156,21 @@ DELEGATION = (
         "The builder has an entry that offers the systems and features that are asked for.",
         ("builders",),
         (
-            Cause("missing", "No entry names the builder.", f"Run the role delegation: `{SITE}`"),
+            Cause("missing", "No entry names the builder.", f"Run the role delegation: `{SITE} --tags delegation`"),
             Cause(
                 "no_jobs",
                 "The entry allows no builds (field 4 is 0).",
-                f"Set linux_builder_max_jobs and run the role delegation: `{SITE}`",
+                f"Set linux_builder_max_jobs and run the role delegation: `{SITE} --tags delegation`",
             ),
             Cause(
                 "system",
                 "The entry does not offer a system that is asked for.",
-                f"Set linux_builder_systems and run the role delegation: `{SITE}`",
+                f"Set linux_builder_systems and run the role delegation: `{SITE} --tags delegation`",
             ),
             Cause(
                 "feature",
                 "The entry does not offer a feature that is asked for, so what requires it is never sent to the builder.",
-                f"Set linux_builder_supported_features and run the role delegation: `{SITE}`",
+                f"Set linux_builder_supported_features and run the role delegation: `{SITE} --tags delegation`",
             ),
         ),
     ),
@@ -195,7 +195,7 @@ DELEGATION = (
             Cause(
                 "missing",
                 "A user of linux_builder_trusted_users is not among the effective trusted-users.",
-                f"Run the role trusted_users: `{SITE}`",
+                f"Run the role trusted_users: `{SITE} --tags trusted_users`",
             ),
         ),
     ),
@@ -204,13 +204,21 @@ DELEGATION = (
         "The private key is there, root's alone, usable without a passphrase, and fits its public half.",
         ("setup",),
         (
-            Cause("missing", "The private key is missing.", f"Run the roles credentials and builder: `{SITE}`"),
+            Cause(
+                "missing",
+                "The private key is missing.",
+                f"Run the roles credentials and builder: `{SITE} --tags credentials,builder`",
+            ),
             Cause(
                 "no_file", "There is no regular file in the key's place.", "Move away what lies there, and run the role again."
             ),
             Cause("mode", "Others than root can read the key, so ssh refuses it.", "`sudo chmod 600 {key}`"),
             Cause("owner", "The key does not belong to root, who runs the Nix daemon.", "`sudo chown root:nixbld {key}`"),
-            Cause("damaged", "The key cannot be read as a private key.", f"Remove it and run the role credentials: `{SITE}`"),
+            Cause(
+                "damaged",
+                "The key cannot be read as a private key.",
+                f"Remove it and run the role credentials: `{SITE} --tags credentials`",
+            ),
             Cause(
                 "passphrase",
                 "The key has a passphrase, which no daemon can type.",
@@ -234,11 +242,11 @@ DELEGATION = (
         "What this collection put into the working directory is whole, and the VM's closure is in the store.",
         ("setup",),
         (
-            Cause("runner", "The script that launchd runs is missing.", f"Run the role builder: `{SITE}`"),
+            Cause("runner", "The script that launchd runs is missing.", f"Run the role builder: `{SITE} --tags builder`"),
             Cause(
                 "closure",
                 "The VM's programs are gone from the Nix store, so it cannot start.",
-                f"Run the role builder: `{SITE}`",
+                f"Run the role builder: `{SITE} --tags builder`",
             ),
             Cause(
                 "public_key",
@@ -248,7 +256,7 @@ DELEGATION = (
             Cause(
                 "known_hosts",
                 "The pinned host key is missing, so the VM cannot be shut down in order.",
-                f"Run the role builder: `{SITE}`",
+                f"Run the role builder: `{SITE} --tags builder`",
             ),
         ),
     ),
@@ -260,7 +268,11 @@ DELEGATION = (
             Cause(
                 "config", "ssh cannot read its configuration.", "Correct the line that ssh names; `ssh -G {host}` must succeed."
             ),
-            Cause("missing", "No ssh configuration knows the builder's name.", f"Run the role delegation: `{SITE}`"),
+            Cause(
+                "missing",
+                "No ssh configuration knows the builder's name.",
+                f"Run the role delegation: `{SITE} --tags delegation`",
+            ),
             Cause(
                 "not_included",
                 "A file has the name, but /etc/ssh/ssh_config does not include it.",
@@ -269,12 +281,12 @@ DELEGATION = (
             Cause(
                 "address",
                 "The name leads to another address than the VM's.",
-                f"Correct it, or run the role delegation: `{SITE}`",
+                f"Correct it, or run the role delegation: `{SITE} --tags delegation`",
             ),
             Cause(
                 "port",
                 "The name leads to another port than the VM's.",
-                f"Correct it, or run the role delegation: `{SITE}`",
+                f"Correct it, or run the role delegation: `{SITE} --tags delegation`",
             ),
             Cause(
                 "host_key_alias",

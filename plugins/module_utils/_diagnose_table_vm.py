@@ -28,11 +28,11 @@ VM = (
         "The builder's launchd job is enabled, loaded and stays up.",
         ("setup", "port"),
         (
-            Cause("no_plist", "There is no launchd job for the builder.", f"Run the role builder: `{SITE}`"),
+            Cause("no_plist", "There is no launchd job for the builder.", f"Run the role builder: `{SITE} --tags builder`"),
             Cause(
                 "plist_invalid",
                 "launchd cannot read the job's property list.",
-                f"Run the role builder: `{SITE}`",
+                f"Run the role builder: `{SITE} --tags builder`",
             ),
             Cause(
                 "plist_mode",
@@ -48,7 +48,7 @@ VM = (
             Cause(
                 "crash_loop",
                 "The job ends again and again, or does not start.",
-                f"See the last lines of {{log}} above; then run the role builder: `{SITE}`",
+                f"See the last lines of {{log}} above; then run the role builder: `{SITE} --tags builder`",
             ),
             Cause(
                 "not_running",
@@ -118,7 +118,7 @@ VM = (
             Cause(
                 "unknown",
                 "Nix was told no host key, and root's ssh knows none.",
-                f"Run the role delegation: `{SITE}`",
+                f"Run the role delegation: `{SITE} --tags delegation`",
             ),
         ),
     ),
@@ -130,7 +130,7 @@ VM = (
             Cause(
                 "key_refused",
                 "The VM does not take the key.",
-                f"Run the roles credentials and builder: `{SITE}`",
+                f"Run the roles credentials and builder: `{SITE} --tags credentials,builder`",
             ),
             Cause("key_unused", "ssh does not use the key.", "`sudo chmod 600 {key}`; see the words of ssh."),
             Cause("no_shell", "The login works, but no command runs.", "`sudo launchctl kickstart -k system/{label}`"),
@@ -219,7 +219,7 @@ GUEST = (
             Cause(
                 "missing",
                 "The VM has no CA certificates.",
-                f"Set linux_builder_ca_file to a file with certificates (PEM) and run the role builder: `{SITE}`",
+                f"Set linux_builder_ca_file to a file with certificates (PEM) and run the role builder: `{SITE} --tags builder`",
             ),
         ),
     ),

@@ -71,7 +71,7 @@ def follow(stand_in: macs.StandIn, fix: str) -> list[str]:
     commands = _COMMAND.findall(fix)
     assert commands, f"no command in: {fix}"
     if commands[0].startswith("ansible-playbook "):
-        played = macs.play(commands[0].split("nixmac.linux_builder.")[1])
+        played = macs.play(*commands[0].split("nixmac.linux_builder.")[1].split())
         assert played.rc == 0, played.output[-6000:]
     else:
         stand_in.root("/bin/sh", "-c", commands[0])
