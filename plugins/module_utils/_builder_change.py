@@ -134,7 +134,12 @@ class Changer:
     def _plan(self, found: Found, realised: Realised | None) -> Report:
         files = planning.make_plan(self.spec, found.current, realised, found.parents)
         origin = origin_of(found, self.spec.layout)
-        disk = self.disk.plan(self.spec, origin.store_path, files.store_path)
+        try:
+            disk = self.disk.plan(self.spec, origin.store_path, files.store_path)
+        except LinuxBuilderError:
+            if found.journal is None and self._taken:  # of staging; nothing else has been done
+                _builder_journal.remove(self.spec.layout)
+            raise
         serves = found.service is not None and found.service.running
         reasons = self.tools.reasons(self.spec, found.current, self.tools.runner) if serves else ()
         change = make_change(self.spec, found, files, origin, disk, reasons)
@@ -175,7 +180,7 @@ class Changer:
     def _carry_out(self, report: Report, found: Found, realised: Realised) -> None:
         change = report.change
         if not change.changed and found.journal is None:
-            _builder_journal.remove(self.spec.layout)
+            self._tidy()
             self._wait()
             return
         self.deployment.prepare(change.files.parents)
@@ -231,11 +236,15 @@ class Changer:
     def _finish(self, origin: Origin, store_path: str) -> None:
         layout = self.spec.layout
         self.disk.settle(store_path)
-        _builder_journal.remove(layout)
-        if os.path.islink(layout.staged):
-            _files.remove(layout.staged)
+        self._tidy()
         for link in superfluous(layout.profile, self.spec.keep_generations, origin.generation):
             _files.remove(link)
+
+    def _tidy(self) -> None:
+        """Nothing is under way any more."""
+        _builder_journal.remove(self.spec.layout)
+        if os.path.islink(self.spec.layout.staged):
+            _files.remove(self.spec.layout.staged)
 
     # --- back ----------------------------------------------------------------------------------------------------
 

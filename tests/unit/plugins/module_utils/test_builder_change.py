@@ -17,7 +17,12 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import Journal, Origin
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
-from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.builder_world import HOST_KEY, Killed, World
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.builder_world import (
+    HOST_KEY,
+    FakeDisk,
+    Killed,
+    World,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +154,27 @@ def test_running_builds_leave_everything_as_it_is(builder: World) -> None:
     assert planning.read_generation(builder.layout.profile).store_path == builder.vm
     builder.change(force=True)
     assert builder.serves() == "2"
+
+
+def test_a_disk_that_is_refused_leaves_everything_as_it_is(builder: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: t.Any) -> str:
+        raise StateError("a disk cannot be made smaller in place")
+
+    monkeypatch.setattr(FakeDisk, "plan", refuse)
+    builder.revision = "2"
+    with pytest.raises(StateError, match="made smaller"):
+        builder.change()
+    assert builder.serves() == "1"
+    assert not os.path.exists(builder.layout.journal)
+
+
+def test_what_was_staged_and_is_not_wanted_any_more_is_let_go(builder: World) -> None:
+    builder.revision, builder.busy = "2", True
+    with pytest.raises(StateError, match="builds still run"):
+        builder.change()
+    assert os.path.islink(builder.layout.staged)
+    assert not builder.change(update=False).change.changed
+    assert not os.path.lexists(builder.layout.staged)
 
 
 def test_check_mode_names_the_phases_and_touches_nothing(builder: World, tmp_path: pathlib.Path) -> None:
