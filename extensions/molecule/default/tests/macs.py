@@ -66,11 +66,11 @@ class Played:
 
 
 def play(name: str, *arguments: str) -> Played:
-    """Run a playbook of the installed artifact (`site`, `verify`, `teardown`)."""
+    """Run a playbook of the installed artifact (`site`, `verify`, `teardown`), or one of a scenario (its path)."""
     done = subprocess.run(
         [
             "ansible-playbook",
-            f"nixmac.linux_builder.{name}",
+            name if name.endswith(".yml") else f"nixmac.linux_builder.{name}",
             f"--inventory={INVENTORY}",
             f"--extra-vars=linux_builder_hosts={NAME}",
             *arguments,

@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import macs
 import pytest
 
 MANIFEST = "/var/db/nixmac.linux_builder"
+ROLE = str(Path(__file__).parents[1] / "role.yml")
+ROLES = ("preflight", "adopt", "credentials", "trusted_users", "builder", "delegation", "verify")
 # In the places that the roles use, made by somebody after a teardown.
 STRANGERS = (macs.KEY, f"{macs.KEY}.pub", macs.SSH_ALIAS, f"{macs.WORKING_DIRECTORY}/nixos.qcow2", macs.LOG, macs.PLIST)
 
@@ -62,9 +65,16 @@ def test_a_second_teardown_takes_nothing_that_others_made(
     same(before, stand_in)
 
 
+def test_each_role_alone_can_be_asked_what_it_would_do(before: dict[str, t.Any], stand_in: macs.StandIn) -> None:
+    for role in ROLES:
+        run(ROLE, f"--extra-vars=role={role}", "--check", "--diff")
+    same(before, stand_in)
+
+
 def test_part_by_part(before: dict[str, t.Any], mac: macs.Mac, stand_in: macs.StandIn) -> None:
     """Each role alone, and each tag of the teardown alone; what belongs to no such part stays meanwhile."""
-    run("site")
+    for role in ROLES:
+        run(ROLE, f"--extra-vars=role={role}")
     run("teardown", "--tags=delegation")
     assert "me@big" in mac.read(macs.MACHINES)
     assert not mac.exists(macs.SSH_ALIAS)
