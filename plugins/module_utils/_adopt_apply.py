@@ -183,8 +183,8 @@ class Adoption:
             return
         self.manifest.claim_tree("builder", self.options.working_directory)
         os.makedirs(self.options.working_directory, mode=0o755, exist_ok=True)
-        status = os.stat("/")
-        _adopt_disk.move(move["from"], move["to"], status.st_uid, status.st_gid, 0o600)
+        uid, gid = root_owned(0o600).ids()
+        _adopt_disk.move(move["from"], move["to"], uid, gid, 0o600)
 
     def install_keys(self) -> None:
         """The client's key pair where the Nix daemon looks for it; the role credentials sees to owner and mode."""

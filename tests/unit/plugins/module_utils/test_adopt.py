@@ -22,6 +22,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _adopt_find,
     _adopt_lines,
     _adopt_plan,
+    _files,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_find import Found, Seeker
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_plan import STOCK_KEY
@@ -383,6 +384,8 @@ class Bench:
 
 @pytest.fixture(name="bench")
 def fixture_bench(mac: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    # The tests need not run as root.
+    monkeypatch.setattr(_adopt_apply, "root_owned", lambda mode: _files.Ownership(None, None, mode))
     bench = Bench(mac, monkeypatch)
     bench.set_up()
     return bench

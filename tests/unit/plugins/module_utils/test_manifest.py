@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _manifest_apply as area
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _manifest_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
@@ -34,8 +35,9 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest imp
 
 
 @pytest.fixture(name="mac")
-def fixture_mac(tmp_path: Path) -> Path:
-    """The root of a Mac."""
+def fixture_mac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a Mac. The tests need not run as root."""
+    monkeypatch.setattr(area, "_root", lambda mode: _files.Ownership(None, None, mode))
     for name in ("etc/nix", "etc/ssh/ssh_config.d", "var/db", "Library/LaunchDaemons"):
         (tmp_path / name).mkdir(parents=True)
     return tmp_path
