@@ -270,7 +270,8 @@ def attention(mac: Row) -> list[str]:
     if state in ("unreachable", "failed"):
         return [state]
     guest = mac["guest"] or {}
-    ours = state not in ("other", "absent")
+    # Another tool's builder, or one set up by hand, is nothing that this collection would have verified.
+    ours = mac["image"] is not None
     found = {
         "down": state in ("stopped", "silent", "absent"),
         "broken": mac["broken"] is not None,

@@ -110,7 +110,8 @@ def test_a_healthy_mac_needs_no_look():
         ({"builder": {"loaded": False, "store_path": None}}, "absent", ["down"]),
         ({"builder__verified": None}, "ready", ["unverified"]),
         ({"builder__verified__store_path": "/nix/store/other"}, "ready", ["unverified"]),
-        # A builder that was set up by hand has no profile; its build counts nevertheless.
+        # A builder that was set up by hand has no profile, so nothing of ours has to be verified.
+        ({"builder__verified": None, "builder__store_path": None}, "ready", []),
         ({"builder__verified__store_path": None}, "ready", []),
         ({"drift": [{"area": "builder", "changed": True}]}, "ready", ["drift"]),
         ({"drift": [{"area": "builder", "changed": None, "error": "no Nix"}]}, "ready", ["drift"]),
