@@ -139,11 +139,19 @@ actions:
     - retire /Library/LaunchDaemons/org.nixos.linux-builder.plist
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt import execute
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_plan import STOCK_KEY
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._lock import WAIT
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+
+
+def lock(params: t.Mapping[str, t.Any]) -> tuple[str, float]:
+    """What builder_vm holds too, with the default profile; see `_module.run_module`."""
+    return "/nix/var/nix/profiles", float(params["drain_timeout"]) + float(params["stop_timeout"]) + WAIT
 
 
 def main() -> None:
@@ -163,7 +171,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run_module(module, execute)
+    run_module(module, execute, lock=None if module.params["state"] == "read" else lock)
 
 
 if __name__ == "__main__":
