@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# run.sh [PYTEST ARGUMENT...]: the fleet report in a headless Chromium; without arguments that of a synthetic fleet.
+# run.sh [FILE] [PYTEST OPTION...]: the fleet report in a headless Chromium; without a file that of a synthetic fleet.
 # Installs the browser (Debian's packages) where it is missing. Pictures are left in .cache/fleet-report.
 set -euo pipefail
 # shellcheck source=../tools/common.sh
@@ -22,5 +22,5 @@ fi
 link=$CACHE/collections/ansible_collections/$NAMESPACE/$NAME
 mkdir -p "$(dirname "$link")"
 ln -sfn "$ROOT" "$link"
-[ $# -gt 0 ] || set -- "$ROOT/tests/report"
+case ${1:--} in -*) set -- "$ROOT/tests/report" "$@" ;; esac
 PYTHONPATH=$CACHE/collections exec pytest -q -p no:cacheprovider "$@"

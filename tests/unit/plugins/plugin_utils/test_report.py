@@ -216,6 +216,7 @@ def test_fields_that_nobody_asked_for_stay_out():
     found["info"]["environment"] = {"TOKEN": SECRET}
     found["problems"] = [{"code": "a", "message": "b", "secret": SECRET}]
     found["info"]["builder"]["guest"]["boot_log"] = SECRET
+    found["drift"] = [SECRET, [SECRET], {"area": SECRET.encode()}]
     assert SECRET not in json.dumps(_report.row("mac-1", found, NOW))
 
 
@@ -346,6 +347,12 @@ def test_what_a_mac_says_stays_text(words):
     assert words in attacked.texts
     data = attacked.texts[next(i for i, text in enumerate(attacked.texts) if text.startswith('{"format"'))]
     assert json.loads(data)["macs"][0]["name"] == words
+
+
+def test_embedded_data_has_nothing_that_a_parser_of_html_looks_for():
+    data = {"a": "</script><!--<script x>&amp;\u2028"}
+    assert not set("<>&\u2028") & set(_report_page.embedded(data))
+    assert json.loads(_report_page.embedded(data)) == data
 
 
 def test_the_page_asks_nobody():
