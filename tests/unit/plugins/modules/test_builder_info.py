@@ -13,8 +13,11 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _info
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose, _info
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_link import Result
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import BoundedRunner, Question
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_table import LINKS
 from ansible_collections.nixmac.linux_builder.plugins.modules import builder_info
 
 
@@ -42,6 +45,39 @@ def test_a_machine_that_has_nothing_is_read_and_judged(
     assert all(problem["message"] for problem in result["problems"])
     assert result["defaults"]["cores"] >= 2
     assert result["info"]["builder"]["package"] == "path:/x#y"
+
+
+def test_deep_asks_for_what_the_options_say_and_returns_every_link(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: t.Any
+) -> None:
+    asked = []
+
+    def diagnose(question: Question, runner: BoundedRunner) -> list[Result]:
+        asked.append((question, runner.left))
+        job = next(link for link in LINKS if link.name == "job")
+        return [Result(LINKS[0], "ok"), Result(job, "broken", job.cause("not_loaded"), "launchd does not know it", "`load`")]
+
+    monkeypatch.setattr(Runner, "run", run)
+    monkeypatch.setattr(_info.Host.__init__, "__defaults__", (None, str(tmp_path)))
+    monkeypatch.setattr(_diagnose, "run", diagnose)
+    assert "links" not in call(capsys)[1]
+    code, result = call(capsys, deep=True, deep_timeout=7, alias="vm", systems=["x86_64-linux"], features=["kvm"], port=22)
+    assert (code, result["changed"], result["broken"]) == (0, False, "job")
+    assert [(link["name"], link["state"], link["cause"]) for link in result["links"]] == [
+        ("macos", "ok", None),
+        ("job", "broken", "not_loaded"),
+    ]
+    assert result["report"][-1].startswith(
+        "Begin with job: The job is not loaded into launchd (launchd does not know it). `load`"
+    )
+    ((question, left),) = asked
+    assert (question.uri, question.port, question.systems, question.features) == (
+        "ssh-ng://builder@vm",
+        22,
+        ("x86_64-linux",),
+        ("kvm",),
+    )
+    assert left <= 7
 
 
 def test_the_alias_makes_the_uri(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
