@@ -45,6 +45,17 @@ LISTEN = (
     "import socket, time\ns = socket.socket()\ns.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
     f"s.bind(('127.0.0.1', {macs.PORT}))\ns.listen(8)\nopen('/var/tmp/listening', 'w').close()\ntime.sleep(600)\n"
 )
+_SSH = f"ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -p {macs.PORT}"
+# Logins with a key that the guest does not know, until its sshd has enough; and waiting until it forgets.
+LOCK_OUT = (
+    "rm -f /var/tmp/stranger*; ssh-keygen -q -t ed25519 -N '' -f /var/tmp/stranger; n=0; "
+    f"while ! {_SSH} -v -i /var/tmp/stranger builder@127.0.0.1 true 2>&1 | grep -q 'Not allowed' && [ $n -lt 30 ]; "
+    "do n=$((n+1)); done"
+)
+LET_IN = (
+    f"n=0; while ! {_SSH} -i {macs.KEY} builder@127.0.0.1 true 2>/dev/null && [ $n -lt 240 ]; do sleep 1; n=$((n+1)); done; "
+    "rm -f /var/tmp/stranger*"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,23 +115,26 @@ ON_THE_MAC = [
     Fault("daemon_config.stale", *edited(NIX_CONF, "sed -i '$a max-jobs = 3'")),
     Fault("entry.missing", *edited(macs.MACHINES, "sed -i /^ssh-ng/d"), fixed=True),
     Fault("entry.system", *entry(2, "i686-linux"), fixed=True),
-    Fault("entry.no_jobs", *entry(4, "0")),
-    Fault("entry.feature", *entry(6, "benchmark")),
+    Fault("entry.no_jobs", *entry(4, "0"), fixed=True),
+    Fault("entry.feature", *entry(6, "benchmark"), fixed=True),
     Fault("trusted_users.missing", "", options={"trusted_users": ["alice"]}),
     Fault("key.missing", *gone(macs.KEY)),
     Fault("key.mode", f"chmod 644 {macs.KEY}", f"chmod 600 {macs.KEY}", fixed=True),
     Fault("key.owner", f"chown alice {macs.KEY}", f"chown root {macs.KEY}", fixed=True),
     Fault("key.damaged", *edited(macs.KEY, "sed -i 4d")),
     Fault("key.pub_other", *edited(f"{macs.KEY}.pub", f"sed -i 's,AAAA\\S*,{OTHER_KEY},'"), fixed=True),
+    Fault("key.pub_missing", *gone(f"{macs.KEY}.pub"), fixed=True),
+    Fault("key.passphrase", *edited(macs.KEY, "ssh-keygen -q -p -P '' -N secret -f")),
+    Fault("key.no_file", f"{KEEP}keep {macs.KEY}; rm {macs.KEY}; mkdir {macs.KEY}", f"{BACK}back {macs.KEY}"),
     Fault("files.public_key", *edited(f"{KEYS}/builder_ed25519.pub", f"sed -i 's,AAAA\\S*,{OTHER_KEY},'"), fixed=True),
     Fault("files.runner", *gone(RUNNER), fixed=True),
-    Fault("files.known_hosts", *gone(f"{macs.WORKING_DIRECTORY}/known_hosts")),
+    Fault("files.known_hosts", *gone(f"{macs.WORKING_DIRECTORY}/known_hosts"), fixed=True),
     Fault("files.closure", *gone(macs.PROFILE)),
     Fault("alias.missing", *gone(macs.SSH_ALIAS), fixed=True),
     Fault("alias.not_included", *edited("/etc/ssh/ssh_config", "sed -i '/^Include/d'")),
     Fault("alias.config", *edited(macs.SSH_ALIAS, "sed -i '$a NoSuchOption yes'")),
     Fault("alias.address", *edited(macs.SSH_ALIAS, "sed -i 's/HostName .*/HostName 192.0.2.1/'")),
-    Fault("alias.port", *edited(macs.SSH_ALIAS, "sed -i 's/Port .*/Port 31099/'")),
+    Fault("alias.port", *edited(macs.SSH_ALIAS, "sed -i 's/Port .*/Port 31099/'"), fixed=True),
     Fault("alias.host_key_alias", *edited(macs.SSH_ALIAS, "sed -i /HostKeyAlias/d")),
     Fault("host_key.other", *entry(8, "c3NoLWVkMjU1MTkg" + "QUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Igcm9vdEBuaXhvcwo="), fixed=True),  # fmt: skip  # noqa: E501
     Fault("host_key.unknown", *entry(8, "-")),
@@ -133,7 +147,8 @@ ON_THE_MAC = [
     Fault("nix_daemon.no_answer", f"kill -STOP $(launchctl print system/{DAEMON} | sed -n 's/^\\tpid = //p')",
           f"launchctl kickstart -k system/{DAEMON}", fixed=True),  # fmt: skip
     Fault("nix_daemon.disabled_later", f"launchctl disable system/{DAEMON}", f"launchctl enable system/{DAEMON}"),
-    Fault("nix_daemon.not_loaded", f"launchctl bootout system/{DAEMON}", f"launchctl bootstrap system {DAEMON_PLIST}; true"),
+    Fault("nix_daemon.not_loaded", f"launchctl bootout system/{DAEMON}",
+          f"launchctl bootstrap system {DAEMON_PLIST}; true", fixed=True),  # fmt: skip
     Fault("nix_daemon.plist_invalid", f"{KEEP}keep {DAEMON_PLIST}; launchctl bootout system/{DAEMON}; "
           f"echo '<plist>' > {DAEMON_PLIST}",
           f"{BACK}back {DAEMON_PLIST}; launchctl bootstrap system {DAEMON_PLIST}; true"),  # fmt: skip
@@ -146,6 +161,8 @@ ON_THE_MAC = [
 
 IN_THE_GUEST = [
     Fault("guest_dns.no_nameserver", *edited("/etc/resolv.conf", ": >"), inside=True),
+    Fault("guest_dns.offline", *edited("/etc/nix/nix.conf", "sed -i 's,^substituters.*,substituters = https://cache.nixmac.invalid,'"),
+          inside=True),  # fmt: skip
     Fault("guest_memory.low", "echo $(($(sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) / 2048 - 40)) > "
           "/proc/sys/vm/nr_hugepages", "echo 0 > /proc/sys/vm/nr_hugepages", inside=True),  # fmt: skip
     Fault("guest_disk.full", "fallocate -l $(($(df -kP /nix/store | tail -n 1 | awk '{print $4}') - 100000))K /nix/fill",
@@ -167,6 +184,7 @@ IN_THE_GUEST = [
     Fault("ssh.closed", "systemctl stop ssh.service", "systemctl start ssh.service", inside=True),
     Fault("guest_nix.no_answer", "systemctl stop nix-daemon.socket nix-daemon.service",
           "systemctl start nix-daemon.socket", inside=True),  # fmt: skip
+    Fault("ssh.locked_out", LOCK_OUT, LET_IN),
     # The last one: its fix is a new boot.
     Fault("clock.skewed", "date -s @$(($(date +%s) - 7200))", "date -s @$(($(date +%s) + 7200))", inside=True, fixed=True),
 ]  # fmt: skip
@@ -242,5 +260,5 @@ def test_after_all_that_a_build_is_verified(mac: macs.Mac) -> None:
 
 def test_every_third_fault_is_fixed_as_told() -> None:
     assert len(ALL) >= 25
-    assert sum(fault.fixed for fault in ALL) * 3 >= len(ALL) - 3
+    assert sum(fault.fixed for fault in ALL) * 3 >= len(ALL)
     assert diagnosis.BOOT > 60
