@@ -125,6 +125,7 @@ def drift(wanted: Wanted, runner: Runner) -> list[dict[str, t.Any]]:
     area: the role's name. changed: null where `error` says why it cannot be told. changes: lines of the diffs.
     """
     areas: tuple[tuple[str, t.Callable[[Wanted, Runner], t.Iterable[Change]]], ...] = (
+        ("adopt", _adopt),
         ("credentials", _credentials),
         ("trusted_users", _trusted_users),
         ("builder", _builder_area),
@@ -150,6 +151,12 @@ def difference(change: Change) -> list[str]:
 
 
 # --- the areas ---------------------------------------------------------------------------------------------------
+
+
+def _adopt(wanted: Wanted, _runner: Runner) -> t.Iterator[Change]:
+    if wanted["adopt"]:
+        for builder in wanted.info["adoptable"]:
+            yield Change(True, f"builder in {builder['directory']}: {builder['owner']}", "builder: taken over")
 
 
 def _key_pair(path: str, comment: str, group: str, runner: Runner) -> Change:

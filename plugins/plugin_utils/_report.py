@@ -192,7 +192,8 @@ def _words(result: t.Mapping[str, t.Any], otherwise: str) -> str:
 def _facts(info: t.Mapping[str, t.Any]) -> Row:
     builder = _mapping(info, "builder")
     guest = builder.get("guest")
-    others = [other for other in info.get("other_builders") or [] if isinstance(other, t.Mapping)]
+    found = [*(info.get("other_builders") or []), *(info.get("adoptable") or [])]
+    others = [other for other in found if isinstance(other, t.Mapping)]
     return {
         "state": _state(builder, others),
         "message": _mapping(info, "nix").get("error") or builder.get("error"),

@@ -33,10 +33,10 @@ from ansible_collections.nixmac.linux_builder.plugins.modules import (
 ROLES = pathlib.Path(__file__).resolve().parents[4] / "roles"
 VARIABLES = {
     name: value
-    for role in ("credentials", "trusted_users", "builder", "delegation")
+    for role in ("preflight", "credentials", "trusted_users", "builder", "delegation")
     for name, value in yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text()).items()
 }
-INFO = {"builder": {"host_key": "stock", "public_host_key": None}, "nix": {"managed_by": "none"}}
+INFO = {"builder": {"host_key": "stock", "public_host_key": None}, "nix": {"managed_by": "none"}, "adoptable": []}
 DEFAULTS = {"system": "aarch64-linux", "systems": ["aarch64-linux"], "features": ["kvm"], "cores": 4, "max_jobs": 4}
 
 
@@ -123,7 +123,7 @@ def test_a_converged_mac_has_no_drift(asked):
     found = _wanted.drift(wanted(ssh_alias=None), Runner())
     assert found == [
         {"area": area, "changed": False, "changes": [], "error": None}
-        for area in ("credentials", "trusted_users", "builder", "delegation")
+        for area in ("adopt", "credentials", "trusted_users", "builder", "delegation")
     ]
 
 
@@ -170,7 +170,7 @@ def test_a_host_key_of_its_own(asked):
         "/var/lib/linux-builder/keys/ssh_host_ed25519_key",
     ]
     found = _wanted.drift(wanted(host_key="per_mac"), Runner())
-    assert found[2] == {
+    assert found[3] == {
         "area": "builder",
         "changed": True,
         "changes": ["- host key: stock", "+ host key: per_mac"],
@@ -178,10 +178,17 @@ def test_a_host_key_of_its_own(asked):
     }
 
 
+def test_a_builder_to_take_over_is_drift(asked):
+    info = {**INFO, "adoptable": [{"owner": "nix-darwin", "directory": "/var/lib/darwin-builder"}]}
+    found = _wanted.drift(wanted(info, adopt=True), Runner())
+    assert found[0]["changes"] == ["- builder in /var/lib/darwin-builder: nix-darwin", "+ builder: taken over"]
+    assert _wanted.drift(wanted(info, adopt=False), Runner())[0]["changed"] is False
+
+
 def test_exposed_keys_are_drift(asked):
     found = _wanted.drift(wanted(exposed=["/nix/store/x: a private key"]), Runner())
-    assert found[0]["changed"] is True
-    assert found[0]["changes"] == ["- /nix/store/x: a private key"]
+    assert found[1]["changed"] is True
+    assert found[1]["changes"] == ["- /nix/store/x: a private key"]
 
 
 def test_an_area_that_cannot_be_read_says_why(asked, monkeypatch):
@@ -190,8 +197,8 @@ def test_an_area_that_cannot_be_read_says_why(asked, monkeypatch):
 
     monkeypatch.setattr(_builder, "execute", fail)
     found = _wanted.drift(wanted(), Runner())
-    assert found[2] == {"area": "builder", "changed": None, "changes": [], "error": "builder_vm: needs root. Set become: true."}
-    assert found[3]["changed"] is False
+    assert found[3] == {"area": "builder", "changed": None, "changes": [], "error": "builder_vm: needs root. Set become: true."}
+    assert found[4]["changed"] is False
 
 
 def test_differences_are_short_and_without_passwords():

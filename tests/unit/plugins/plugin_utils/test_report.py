@@ -107,6 +107,7 @@ def test_a_healthy_mac_needs_no_look():
             "other",
             [],
         ),
+        ({"builder": {"loaded": False, "store_path": None}, "adoptable": [{"owner": "by hand"}]}, "other", []),
         ({"builder": {"loaded": False, "store_path": None}}, "absent", ["down"]),
         ({"builder__verified": None}, "ready", ["unverified"]),
         ({"builder__verified__store_path": "/nix/store/other"}, "ready", ["unverified"]),

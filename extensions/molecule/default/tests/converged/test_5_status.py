@@ -42,7 +42,7 @@ def test_a_converged_mac_is_well_and_a_lost_one_is_a_row(tmp_path: Path) -> None
     mac = found[macs.NAME]
     assert (mac["state"], mac["attention"]) == ("ready", []), mac
     assert {area["area"]: area["changed"] for area in mac["drift"]} == dict.fromkeys(
-        ("credentials", "trusted_users", "builder", "delegation"), False
+        ("adopt", "credentials", "trusted_users", "builder", "delegation"), False
     )
     assert mac["image"]["generation"] >= 1
     assert mac["image"]["store_path"].startswith("/nix/store/")
