@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 import typing as t
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runn
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 
 LABEL = "org.example.disk"
 PORT = 31944
@@ -225,3 +227,22 @@ def test_the_other_hypervisors_disk_is_moved_aside_and_stays(mac: Mac) -> None:
     assert mac.guest("grep -c ^processor /proc/cpuinfo") == "2"
     assert not mac.run().changed
     assert disks(mac.layout.disk) == ["nixos.qcow2", *aside]
+
+
+def test_a_killed_runner_leaves_one_vzvm_and_the_store(mac: Mac) -> None:
+    path, first = mac.build("under-vzvm"), mac.vm()
+    mac.guest("sync")
+    before = mac.guest("cat /proc/sys/kernel/random/boot_id")
+    job = Launchctl(Runner()).print_service(f"system/{LABEL}")
+    assert job is not None
+    assert job.pid
+    os.kill(job.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 120
+    while Path(f"/proc/{first}/cmdline").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    mac.run(state="ready")
+    running = [entry for entry in Path("/proc").glob("[0-9]*/cmdline") if b"bin/vzvm\0" in entry.read_bytes()]
+    assert [int(entry.parent.name) for entry in running] == [mac.vm()]
+    assert mac.guest("cat /proc/sys/kernel/random/boot_id") != before
+    assert mac.holds(path)
