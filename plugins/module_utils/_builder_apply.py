@@ -19,9 +19,15 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import proxy_environment
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan, Removal, Staged
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec, layout_from, spec_from
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import (
+    CA_FILES,
+    Layout,
+    Spec,
+    layout_from,
+    spec_from,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, find_nix
@@ -179,6 +185,8 @@ class NixSession:
         environment = {"HOME": self._home, "XDG_CACHE_HOME": os.path.join(self._home, "cache"), **self._proxy}
         if os.path.exists(self._ca_file):
             environment["NIX_SSL_CERT_FILE"] = self._ca_file
+        elif self._ca_file not in CA_FILES:
+            raise ConfigError(f"ca_file: {self._ca_file} is not on this Mac. Put the CA certificates there first.")
         return environment
 
     def _make_home(self) -> str:

@@ -99,7 +99,7 @@ def _pytest(args: argparse.Namespace) -> int:
     flags = [word for name, value in environ.items() for word in ("--env", f"{name}={value}")]
     container = f"nixmac-pytest-{os.getpid()}"
     words = ["--detach", "--rm", "--name", container, "--hostname", "mac-test", "--stop-timeout", "1"]
-    engine.call("run", *words, "--network", engine.network(), *volumes, name, capture=True)
+    engine.call("run", *words, "--network", "none" if args.no_network else engine.network(), *volumes, name, capture=True)
     try:
         ready = "until [ -S /nix/var/nix/daemon-socket/socket ]; do sleep 0.2; done"
         engine.call("exec", container, "/usr/bin/timeout", "30", "/bin/sh", "-c", ready, capture=True)
@@ -138,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     add("inventory", "write the inventory for Ansible and print its path", _inventory)
     add("status", "say what is built and what runs", _status)
     command = add("pytest", "run tests under Python 3.9 in a stand-in (default: all that runs on a Mac)", _pytest)
+    command.add_argument("--no-network", action="store_true", help="in a stand-in that has no network but its own loopback")
     command.add_argument("paths", nargs=argparse.REMAINDER)
     return parser
 

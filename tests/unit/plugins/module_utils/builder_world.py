@@ -81,7 +81,7 @@ class World(Runner):
             "disk_mib": None,
             "client_key": f"{self.root}/key",
             "host_key": HOST_KEY,
-            "ca_file": "/ca",
+            "ca_file": "/etc/ssl/cert.pem",
             "stop_timeout": 60,
         }
         return Spec(**{**wanted, **changes})

@@ -18,7 +18,12 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, LinuxBuilderError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import (
+    ConfigError,
+    FileError,
+    LinuxBuilderError,
+    StateError,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix
 
 STOCK = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb"
@@ -47,7 +52,7 @@ def spec(tmp_path: pathlib.Path) -> Spec:
         disk_mib=None,
         client_key=f"{tmp_path}/key",
         host_key=STOCK,
-        ca_file="/ca",
+        ca_file="/etc/ssl/cert.pem",
         stop_timeout=60,
     )
 
@@ -335,6 +340,14 @@ def test_a_new_client_key_reaches_the_keys_directory(spec: Spec, nix: FakeNix) -
     plan, _rest = deploy(spec, nix)
     assert pathlib.Path(spec.layout.keys, "builder_ed25519.pub").read_text() == "ssh-ed25519 BBBB client\n"
     assert plan.definition == first.definition  # the guest reads it live: no restart
+
+
+def test_a_ca_file_that_is_not_there_is_named_before_anything_is_done(spec: Spec, nix: FakeNix, tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ConfigError, match="/none/ca.pem is not on this Mac"):
+        deploy(spec, nix, ca_file="/none/ca.pem")
+    assert nix.verbs == []
+    (tmp_path / "ca.pem").write_text("PEM")
+    assert deploy(spec, nix, ca_file=str(tmp_path / "ca.pem"))[1] is not None
 
 
 def test_without_a_client_key_nothing_is_realised(spec: Spec, nix: FakeNix) -> None:
