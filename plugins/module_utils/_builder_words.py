@@ -41,6 +41,7 @@ _CERTIFICATE = (
 _PROXY = "Check network and proxy of this Mac (proxy, no_proxy)."
 _ABSENT = ("no substituter that can", "is not valid")
 _REFUSED = re.compile(r"(unable to download '[^']*': .*?)(?:; retrying in .*)?$", re.MULTILINE)
+_NO_NETWORK = "you don't have Internet access"
 _ELSEWHERE = "The store path is not on this Mac and no substituter has it: copy it first (nix copy)."
 _HINTS = (
     ("NAR hash mismatch", "The source behind the recorded lock has changed: run once with update: true."),
@@ -97,6 +98,8 @@ def words(done: Completed, guest: bool = False, where: tuple[str, int] | None = 
         # Why a binary cache did not answer is a warning only; what follows from it is the error.
         refused = _REFUSED.findall(done.stderr)
         said = f"{said.rstrip('.')} ({refused[-1]})" if refused else said
+        if _NO_NETWORK in done.stderr:
+            said = f"{said.rstrip('.')} (this Mac has no network, so no binary cache was asked)"
     hint = next((hint for mark, hint in _HINTS if mark in said or (mark == CONFIG_NAME and mark in done.stderr)), None)
     return f"{said.rstrip('.')}. {hint or 'See the words of Nix.'}"
 

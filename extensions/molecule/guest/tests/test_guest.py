@@ -71,7 +71,7 @@ def test_a_second_run_changes_nothing_and_the_report_sees_no_drift(first: tuple[
     played = macs.play("status", first[1], f"--extra-vars=linux_builder_report_path={tmp_path}")
     assert played.rc == 0, played.output[-4000:]
     (report,) = tmp_path.rglob("*.json")
-    (mac,) = [entry for entry in json.loads(report.read_text())["macs"] if entry["host"] == macs.NAME]
+    (mac,) = [entry for entry in json.loads(report.read_text())["macs"] if entry["name"] == macs.NAME]
     assert [area for area in mac["drift"] if area["changed"] or area["error"]] == []
 
 

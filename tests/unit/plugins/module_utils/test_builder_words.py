@@ -87,3 +87,5 @@ def test_why_a_cache_did_not_answer_is_told_where_its_path_is_missing() -> None:
     )
     assert "ca_file" in said
     assert "proxy" in words(failed(tries.format("Could not resolve hostname (6)") + missing))
+    offline = "warning: you don't have Internet access; disabling some network-dependent features\n"
+    assert "this Mac has no network" in words(failed(offline + missing))
