@@ -29,3 +29,21 @@ def test_a_dry_run_says_what_adoption_would_do_and_does_nothing(stand_in: macs.S
         assert played.says(words), played.output
     files = stand_in.snapshot()["files"]
     assert {path for path in kept("by_hand")["files"] if path not in files} == set()
+
+
+def test_it_is_verified_as_it_is(mac: macs.Mac) -> None:
+    result = mac.module("nixmac.linux_builder.builder_verify", {})
+    assert result.get("verified") is True, result
+    assert [(build["system"], build["features"]) for build in result["builds"]] == [("x86_64-linux", [])]
+    assert result["recorded"] is False
+
+
+def test_it_is_diagnosed_as_it_is(mac: macs.Mac, stand_in: macs.StandIn) -> None:
+    before = stand_in.snapshot()
+    sound = mac.module("nixmac.linux_builder.builder_info", {"deep": True})
+    assert sound["broken"] is None, "\n".join(sound["report"])
+    # The line of the manual offers no features.
+    asked = mac.module("nixmac.linux_builder.builder_info", {"deep": True, "features": ["big-parallel"]})
+    assert asked["broken"] == "entry", "\n".join(asked["report"])
+    differences = [line for line in macs.differences(before, stand_in.snapshot()) if "nixos.qcow2" not in line]
+    assert not differences, "\n".join(differences)
