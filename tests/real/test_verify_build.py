@@ -37,6 +37,7 @@ MACHINES = Path("/etc/nix/machines")
 ALIAS_FILE = Path("/etc/ssh/ssh_config.d/001-verify-guest.conf")
 
 GUEST_CONF = f"system = {SYSTEM}\nsandbox = false\nsubstituters =\nbuild-users-group =\nexperimental-features = nix-command\n"
+GUEST_CONF += "system-features = has-this\n"
 
 
 class FakeGuest:
@@ -89,8 +90,8 @@ class FakeGuest:
         return base64.b64encode((self.root / "host.pub").read_bytes()).decode()
 
     def entry(self, **changes: str) -> str:
-        fields = {"uri": URI, "systems": SYSTEM, "key": str(self.root / "key"), "jobs": "1", "host_key": self.host_key, **changes}
-        return "{uri} {systems} {key} {jobs} 1 - - {host_key}\n".format(**fields)
+        fields = {"uri": URI, "systems": SYSTEM, "key": str(self.root / "key"), "jobs": "1", "features": "-", **changes}
+        return "{uri} {systems} {key} {jobs} 1 {features} - {host_key}\n".format(**{"host_key": self.host_key, **fields})
 
     def store(self) -> list[str]:
         found = self.root / "nix/store"
@@ -162,6 +163,37 @@ def test_a_build_on_this_very_host_is_no_proof(guest: FakeGuest, monkeypatch: py
 
 def test_without_an_alias_the_port_is_named(guest: FakeGuest) -> None:
     assert verify(guest, alias="another").boot_id
+
+
+def test_features_are_proven_by_a_build_that_requires_them(guest: FakeGuest) -> None:
+    MACHINES.write_text(guest.entry(features="has-this"))
+    found = _verify.verify(target(guest), [SYSTEM], 60, features=["has-this"])
+    assert [proof.features for proof in found.builds] == [(), ("has-this",)]
+    assert proofs_here() == []
+    assert guest.store() == []
+
+
+def test_a_feature_that_only_the_entry_has_is_named(guest: FakeGuest) -> None:
+    MACHINES.write_text(guest.entry(features="has-this,not-this"))
+    with pytest.raises(StateError, match="Without has-this, not-this the build was made"):
+        _verify.verify(target(guest), [SYSTEM], 60, features=["has-this", "not-this"])
+    assert proofs_here() == []
+
+
+def test_a_user_whom_nobody_trusts_builds_too(guest: FakeGuest) -> None:
+    found = _verify.verify(target(guest), [SYSTEM], 60, user="alice")
+    assert [proof.user for proof in found.builds] == ["root", "alice"]
+    assert {proof.boot_id for proof in found.builds} == {found.boot_id}
+    assert proofs_here() == []
+    assert guest.store() == []
+
+
+def test_the_phases_and_versions_are_told(guest: FakeGuest) -> None:
+    found = verify(guest)
+    phases = found.builds[0].phases
+    assert all(isinstance(phases[name], float) for name in ("connect", "copy", "build", "fetch")), phases
+    assert sum(seconds or 0 for seconds in phases.values()) <= found.builds[0].seconds
+    assert found.versions["mac"] == found.versions["guest"] != ""
 
 
 def test_a_guest_that_is_not_there(guest: FakeGuest) -> None:
