@@ -84,7 +84,7 @@ def edited(path: str, command: str) -> tuple[str, str]:
 
 def entry(field: int, value: str) -> tuple[str, str]:
     """(break, restore) for a field of the builder's machines entry."""
-    return edited(macs.MACHINES, f"""sed -i -E 's,^(ssh-ng:\\S+( \\S+){{{field - 2}}}) \\S+,\\1 {value},'""")
+    return edited(macs.MACHINES, f"""sed -i -E 's|^(ssh-ng:\\S+( \\S+){{{field - 2}}}) \\S+|\\1 {value}|'""")
 
 
 def gone(path: str) -> tuple[str, str]:
