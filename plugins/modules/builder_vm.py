@@ -402,6 +402,10 @@ why:
   returned: O(state=running)
   type: list
   elements: str
+phase:
+  description: The phase that failed, one of RV(phases).
+  returned: O(state=running), where a change has failed
+  type: str
 rolled_back:
   description: Whether the builder from before the change was put back and answers; true only where the module fails.
   returned: O(state=running)
