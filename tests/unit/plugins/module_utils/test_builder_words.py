@@ -89,3 +89,8 @@ def test_why_a_cache_did_not_answer_is_told_where_its_path_is_missing() -> None:
     assert "proxy" in words(failed(tries.format("Could not resolve hostname (6)") + missing))
     offline = "warning: you don't have Internet access; disabling some network-dependent features\n"
     assert "this Mac has no network" in words(failed(offline + missing))
+
+
+def test_what_is_for_another_mac_has_nothing_to_do_with_the_builder() -> None:
+    said = words(failed(OLD.replace("aarch64-linux", "x86_64-darwin")), True, ("127.0.0.1", 31022))
+    assert said.endswith("Use a package for this Mac's system.")
