@@ -68,6 +68,7 @@ fi
 # Its launchd is held to recordings of real ones; the tests need no image.
 lab_tests() { [ ! -d tests/unit/lab ] || pytest -q tests/unit/lab; }
 stage 'Lab: its own tests' lab_tests || status=1
+stage 'Fleet report in a browser' tests/report/run.sh || status=1
 if stage 'Lab: stand-in image and guest' result lab; then
     # Beside the tests against real programs, which wait much for VMs that boot.
     stage 'Molecule: converge, idempotence, verify, teardown' tests/tools/molecule.sh || status=1
