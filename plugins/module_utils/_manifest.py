@@ -32,8 +32,9 @@ _LOCK_WAIT = 60.0  # seconds; whoever holds the lock only writes a file of a few
 _OWN_HASHES = 16  # how many of its own contents an entry remembers; two of them belong to an interrupted change
 _ORIGINAL_LIMIT = 1024 * 1024  # bytes; a larger file is described, not kept
 
-# Where every version so far left its mark, whatever the variables said.
 ALIAS = "/etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf"
+# Where every version left a mark that its teardown took away, and that nobody else would write.
+RECORD = "/var/lib/linux-builder/builder.json"
 NIX_CONFS = ("/etc/nix/nix.conf", "/etc/nix/nix.custom.conf")
 _BLOCK = b"# BEGIN nixmac.linux_builder "
 PARTS = ("adopt", "builder", "credentials", "delegation")
@@ -209,8 +210,8 @@ class Manifest:
         return PARTS if self.marks_of_older_version() else ()
 
     def marks_of_older_version(self) -> bool:
-        """Whether a version without manifest was here: its ssh alias, or its block in the Nix configuration."""
-        if os.path.lexists(self._inside(ALIAS)):
+        """Whether a version without manifest was here: the record of its builder, or its block in the Nix configuration."""
+        if os.path.lexists(self._inside(RECORD)):
             return True
         return any(_BLOCK in (_content(self._inside(path)) or b"") for path in NIX_CONFS)
 

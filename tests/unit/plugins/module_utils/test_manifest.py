@@ -100,10 +100,11 @@ def test_missing_directories_above_are_recorded(mac: Path, manifest: Manifest) -
     assert states == {str(mac / "var/lib"): ABSENT, str(directory): ABSENT}
 
 
-@pytest.mark.parametrize("mark", ["alias", "block"])
+@pytest.mark.parametrize("mark", ["record", "block"])
 def test_a_mac_of_an_older_version_has_nothing_to_put_back(mac: Path, manifest: Manifest, mark: str) -> None:
-    if mark == "alias":
-        (mac / "etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf").write_text("Host linux-builder\n")
+    if mark == "record":
+        (mac / "var/lib/linux-builder").mkdir(parents=True)
+        (mac / "var/lib/linux-builder/builder.json").write_text("{}")
     else:
         (mac / "etc/nix/nix.conf").write_text("x = y\n# BEGIN nixmac.linux_builder managed\n# END nixmac.linux_builder\n")
     (mac / "key").write_bytes(b"made by the older version")
@@ -111,6 +112,13 @@ def test_a_mac_of_an_older_version_has_nothing_to_put_back(mac: Path, manifest: 
     contents = manifest.read()
     assert contents.legacy == PARTS
     assert contents.entries[str(mac / "key")].before.state == UNKNOWN
+
+
+def test_an_alias_that_somebody_edited_and_a_teardown_left_is_no_such_mark(mac: Path, manifest: Manifest) -> None:
+    (mac / "etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf").write_text("# nixmac.linux_builder\n# mine\n")
+    (mac / "key").write_bytes(b"theirs")
+    manifest.claim("credentials", {str(mac / "key"): b"ours"})
+    assert manifest.read().entries[str(mac / "key")].before.state == FILE
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 99}', '{"version": 1, "entries": {"/x": 3}}', "\0\xff"])
