@@ -39,6 +39,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_chan
     can_go_back,
     definition_in,
     make_change,
+    nobody_serves,
     origin_of,
     request_key,
     to_be_undone,
@@ -163,9 +164,12 @@ class Changer:
             realised = self.deployment.realise(current, check_mode)
             if realised is not None and current.generation.store_path != realised.store_path:
                 self.deployment.root_next(realised.store_path)
-        except LinuxBuilderError:
+        except LinuxBuilderError as exc:
             if found.journal is None:
                 _builder_journal.remove(self.spec.layout)
+            elif nobody_serves(found, self.spec):
+                # What an earlier run left stopped may be the very builder that this one builds through.
+                raise self._undo(dataclasses.replace(found.journal, reason=exc.message), {**exc.details, "phase": phase}) from exc
             raise
         return realised
 
@@ -196,7 +200,9 @@ class Changer:
             PROVE: self._prove,
         }
         for phase in change.phases:
-            _builder_journal.write(self.spec.layout, dataclasses.replace(journal, phase=phase))
+            # An earlier run has changed something: a journal that says `drain` would make that forgotten, and what to go back to.
+            if phase != DRAIN or found.journal is None:
+                _builder_journal.write(self.spec.layout, dataclasses.replace(journal, phase=phase))
             self._enter(phase)
             try:
                 steps[phase]()

@@ -95,18 +95,26 @@ def can_go_back(origin: Origin, spec: Spec, change: Change) -> bool:
     Not where it was stopped and the host key is to be another: then the Nix daemon may already take the new key only,
     and the old VM must not run.
     """
-    if origin.store_path is None or definition_in(origin.plist) is None:
-        return False
     layout = spec.layout
-    known = origin.files.get(layout.known_hosts)
-    if not origin.loaded and known != spec.known_hosts_line.encode():
-        return False
-    return (
+    return may_run_again(origin, spec) and (
         origin.store_path != change.files.store_path
         or origin.files.get(layout.runner) != change.files.runner.encode()
-        or known != spec.known_hosts_line.encode()
+        or origin.files.get(layout.known_hosts) != spec.known_hosts_line.encode()
         or not same(definition_in(origin.plist), change.files.definition)
     )
+
+
+def may_run_again(origin: Origin, spec: Spec) -> bool:
+    """Whether there was a builder before, and nothing speaks against starting it again."""
+    if origin.store_path is None or definition_in(origin.plist) is None:
+        return False
+    return origin.loaded or origin.files.get(spec.layout.known_hosts) == spec.known_hosts_line.encode()
+
+
+def nobody_serves(found: Found, spec: Spec) -> bool:
+    """Whether a run that did not end has left no VM running, and there is one to put back."""
+    runs = found.service is not None and found.service.running
+    return not runs and found.journal is not None and may_run_again(found.journal.origin, spec)
 
 
 def definition_in(plist: bytes | None) -> dict[str, t.Any] | None:

@@ -20,6 +20,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_pa
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.builder_world import (
     HOST_KEY,
     FakeDisk,
+    FakeJob,
     Killed,
     World,
 )
@@ -423,6 +424,51 @@ def test_something_else_may_be_asked_for_after_a_killed_run(builder: World, monk
         builder.change(cores=4)
     assert caught.value.details["store_path"].endswith("vm-1-31022")
     assert builder.serves() == "1"
+
+
+def test_builds_that_run_do_not_make_an_unproven_change_forgotten(builder: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = builder.vm
+    builder.revision, builder.disk = "2", "made anew"
+    with monkeypatch.context() as patch:
+        patch.setattr(builder, "prove", kill)
+        with pytest.raises(Killed):
+            builder.change()
+    builder.busy = True
+    with pytest.raises(StateError, match="builds still run"):
+        builder.change(cores=4)
+    builder.busy = False
+    assert builder.change(update=False).taken == ["ready", "prove"]
+    assert not builder.kept_disk
+    assert os.readlink(builder.layout.previous) == first
+
+
+def kill(*_args: t.Any) -> t.Any:
+    raise Killed
+
+
+def test_a_builder_that_an_earlier_run_left_stopped_is_put_back_where_the_new_one_cannot_be_built(
+    builder: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.revision = "2"
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeJob, "start", kill)
+        with pytest.raises(Killed):
+            builder.change()
+    assert builder.service is None
+    builder.revision = "3"
+
+    def fails(_argv: t.Any) -> tuple[int, str, str]:
+        return 1, "", "error: a 'aarch64-linux' is required, but I am a 'aarch64-darwin'"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builder, "do_expr", fails)
+        with pytest.raises(StateError, match="was put back and answers") as caught:
+            builder.change(cores=4)
+    assert "aarch64-linux" in caught.value.message
+    assert builder.serves() == "1"
+    assert not os.path.exists(builder.layout.journal)
+    builder.change(cores=4)
+    assert builder.serves() == "3"
 
 
 # --- stopped ---------------------------------------------------------------------------------------------------------
