@@ -51,8 +51,10 @@ HOST_KEY_MODULE = f"""\
 # What every configured guest gets.
 # timesyncd: QEMU's module of nixpkgs switches it off and counts on KVM's clock, which a Mac does not have. Priority 75 is
 # above that module's plain definition and below a mkForce of the user's.
-# fsync-store-paths: a VM that is killed must not leave paths that are registered and empty. Nix knows it since 2.25, Lix
-# does not; NixOS refuses to build a nix.conf with a setting that Nix does not know.
+# fsync-store-paths, sync-before-registering: a VM that is killed must not leave paths that are registered and empty. The
+# first, which Nix knows since 2.25, is for what is copied into the store only; what is built there was found empty after a
+# power cut with it alone (full_kills.py). NixOS refuses to build a nix.conf with a setting that Nix does not know, and of
+# Lix we do not know what it does.
 # autoResize: QEMU's root is ext4 on the whole disk. It has to go to virtualisation.fileSystems, which replaces
 # fileSystems. Virtualization.framework's profile mounts its disk elsewhere, and a definition here would be an entry without
 # a device.
@@ -63,6 +65,7 @@ BASE_MODULE = """\
     nix.settings.fsync-store-paths = lib.mkIf
       ((config.nix.package.pname or "nix") == "nix" && lib.versionAtLeast config.nix.package.version "2.25")
       (lib.mkDefault true);
+    nix.settings.sync-before-registering = lib.mkIf ((config.nix.package.pname or "nix") == "nix") (lib.mkDefault true);
     virtualisation = lib.optionalAttrs (options.virtualisation ? fileSystems && !(options.virtualisation ? vz)) {
       fileSystems."/".autoResize = true;
     };

@@ -253,5 +253,6 @@ def test_a_power_cut_right_after_a_build(mac: Mac) -> None:
 
 def test_a_configured_guest_loses_nothing_that_is_built(mac: Mac) -> None:
     mac.run(time_sync=True, prove=False)
-    assert mac.guest("nix show-config 2>/dev/null | grep '^fsync-store-paths'") == "fsync-store-paths = true"
+    settings = mac.guest("nix show-config 2>/dev/null").splitlines()
+    assert {"fsync-store-paths = true", "sync-before-registering = true"} <= set(settings)
     assert cut_after_a_build(mac) == []
