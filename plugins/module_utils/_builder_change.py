@@ -56,7 +56,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec
     Spec,
     connect_address,
 )
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, LinuxBuilderError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
 
 _LEAST = 10.0  # seconds that a guest gets for its first answer, however long its port took
@@ -200,14 +200,15 @@ class Changer:
             PROVE: self._prove,
         }
         for phase in change.phases:
-            # An earlier run has changed something: a journal that says `drain` would make that forgotten, and what to go back to.
-            if phase != DRAIN or found.journal is None:
-                _builder_journal.write(self.spec.layout, dataclasses.replace(journal, phase=phase))
-            self._enter(phase)
             try:
+                # An earlier run has changed something: a journal that says `drain` would make that forgotten, and what to go
+                # back to.
+                if phase != DRAIN or found.journal is None:
+                    _builder_journal.write(self.spec.layout, dataclasses.replace(journal, phase=phase))
+                self._enter(phase)
                 steps[phase]()
-            except LinuxBuilderError as exc:
-                raise self._failed(phase, exc, journal, change, found.journal is not None) from exc
+            except (LinuxBuilderError, OSError) as exc:
+                raise self._failed(phase, in_words(exc), journal, change, found.journal is not None) from exc
         self._finish(origin, realised.store_path)
 
     def _drain(self) -> None:
@@ -277,9 +278,10 @@ class Changer:
         number = journal.origin.generation
         try:
             self._back(journal)
-        except LinuxBuilderError as exc:
+        except (LinuxBuilderError, OSError) as exc:
             return StateError(
-                f"{words} The builder from before could not be put back either: {exc.message} The next run tries again.",
+                f"{words} The builder from before could not be put back either: {in_words(exc).message} The next run "
+                "tries again.",
                 **{**details, "rolled_back": False},
             )
         return StateError(
@@ -327,6 +329,13 @@ class Changer:
             point(self.spec.layout.profile, os.path.basename(link))
         else:  # garbage was collected meanwhile
             self.deployment.set_profile(origin.store_path)
+
+
+def in_words(error: LinuxBuilderError | OSError) -> LinuxBuilderError:
+    """The error as one of ours: what the system refuses (a full disk) leads back as all else does."""
+    if isinstance(error, LinuxBuilderError):
+        return error
+    return FileError(f"{error.filename or 'the system'}: {error.strerror or error}.")
 
 
 def point(link: str, target: str) -> None:

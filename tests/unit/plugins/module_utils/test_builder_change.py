@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_change, _builder_journal, _files, _newsyslog
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import Journal, Origin
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.builder_world import (
     HOST_KEY,
@@ -214,6 +215,36 @@ def test_a_guest_that_does_not_serve_is_rolled_back(builder: World, fault: str, 
     assert not os.path.lexists(builder.layout.previous)
     builder.revision = "1"
     assert not builder.change().change.changed
+
+
+def test_what_the_system_refuses_leads_back_too(builder: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder.revision = "2"
+    point = _builder_change.point
+
+    def refuse(link: str, target: str) -> None:
+        if link == builder.layout.previous:
+            raise OSError(28, "No space left on device", link)
+        point(link, target)
+
+    monkeypatch.setattr(_builder_change, "point", refuse)
+    with pytest.raises(StateError, match="No space left on device. The builder from before .* was put back"):
+        builder.change()
+    assert builder.serves() == "1"
+
+
+def test_a_journal_that_cannot_be_written_leads_back_too(builder: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder.revision = "2"
+    write = _builder_journal.write
+
+    def refuse(layout: Layout, journal: Journal) -> None:
+        if journal.phase == "start":
+            raise FileError(f"{layout.journal}: cannot be written: No space left on device.")
+        write(layout, journal)
+
+    monkeypatch.setattr(_builder_journal, "write", refuse)
+    with pytest.raises(StateError, match="No space left on device. The builder from before .* was put back"):
+        builder.change()
+    assert builder.serves() == "1"
 
 
 def test_a_roll_back_survives_that_garbage_was_collected(builder: World) -> None:
