@@ -19,7 +19,6 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_nixos_modules, _vz
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_cache import Cache, cache_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_guest import GuestConfig, guest_from
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos_modules import HOST_KEY_NAME as HOST_KEY_NAME
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
 
 ALIAS = "linux-builder"  # HostKeyAlias of every ssh connection that runner and module make

@@ -23,7 +23,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_que
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_table import LINKS
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
 
-Rule = t.Callable[[Mac], "Finding | None"]
+Rule = t.Callable[[Mac], t.Optional[Finding]]
 
 RULES: dict[str, Rule] = {
     "macos": _host.macos,

@@ -87,7 +87,8 @@ class Mac:
     @functools.cached_property
     def shown(self) -> Completed:
         """What `nix show-config` says of the configuration on disk."""
-        assert self.nix is not None
+        if self.nix is None:  # the link before this one said so
+            raise CommandError("There is no Nix to ask for its configuration. Install Nix first.")
         return self.nix.show()
 
     @functools.cached_property

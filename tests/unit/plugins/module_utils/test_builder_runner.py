@@ -444,7 +444,7 @@ def test_a_log_that_vanishes_is_made_again_with_its_directory(tmp_path: pathlib.
         stage.started()
         log = directory / "log"
         stage.wait_for(lambda: log.exists() and "console of" in log.read_text())
-        for remove in (lambda: log.unlink(), lambda: shutil.rmtree(tmp_path / "a")):
+        for remove in (log.unlink, lambda: shutil.rmtree(tmp_path / "a")):
             remove()
             stage.say("one\n")  # written to what is gone, and noticed
             stage.say("two\n")
