@@ -107,6 +107,11 @@ def names(layout: Layout) -> list[str]:
     return [name for name in entries if name in (DISK_NAME, RECORD_NAME, KEPT_NAME) or _ASIDE.match(name)]
 
 
+def is_former(name: str) -> bool:
+    """Whether a name in the working directory is that of a disk from before the present one."""
+    return name == KEPT_NAME or _ASIDE.match(name) is not None
+
+
 def free_bytes(path: str) -> int:
     """Bytes that root may still write on the file system of `path`."""
     try:

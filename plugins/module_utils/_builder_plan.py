@@ -384,7 +384,9 @@ def plan_removal(layout: Layout, keep_data: bool, spared: t.Container[str] = ())
     """
     entries = _names(layout.working_directory)
     data = _builder_disk.names(layout)
-    kept = [name for name in entries if layout.path(name) in spared or (keep_data and name in data)]
+    # Where somebody else's disk lay, that one may be among those that were moved aside since.
+    former = [name for name in data if layout.disk in spared and _builder_disk.is_former(name)]
+    kept = [name for name in entries if layout.path(name) in spared or name in former or (keep_data and name in data)]
     ours = [name for name in entries if (name in _OURS or _vz.is_ours(name) or name in data) and name not in kept]
     foreign = tuple(name for name in entries if name not in ours and name not in kept)
     stays = bool(foreign or kept) or layout.working_directory in spared

@@ -517,3 +517,16 @@ def test_every_disk_goes_with_the_data_and_stays_with_it(spec: Spec, nix: FakeNi
     removal = absent(spec, nix)
     assert {os.path.basename(path) for path in removal.paths} >= disks
     assert not os.path.exists(spec.layout.working_directory)
+
+
+def test_a_disk_of_somebody_else_stays_also_where_it_was_moved_aside(spec: Spec, nix: FakeNix) -> None:
+    deploy(spec, nix)
+    aside = "nixos.qcow2.aside-20261123T101500Z"
+    names = ("nixos.qcow2", "nixos.qcow2.before", aside, "disk.json")
+    for name in names:
+        pathlib.Path(spec.layout.path(name)).write_text(name)
+    removal = planning.plan_removal(spec.layout, False, {spec.layout.disk})
+    assert [name for name in names if spec.layout.path(name) in removal.paths] == ["disk.json"]
+    assert spec.layout.working_directory not in removal.empty_directories
+    removal = planning.plan_removal(spec.layout, False)
+    assert [name for name in names if spec.layout.path(name) in removal.paths] == list(names)
