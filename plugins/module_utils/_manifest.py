@@ -126,7 +126,7 @@ class Manifest:
         try:
             return _parse(json.loads(content))
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
-            return Contents(there=True, broken=f"{type(exc).__name__}: {exc}", legacy=PARTS)
+            return dataclasses.replace(of_older_version(), broken=f"{type(exc).__name__}: {exc}")
 
     def original(self, sha256: str) -> bytes | None:
         """The kept content, None when it is lost or damaged."""
@@ -184,8 +184,7 @@ class Manifest:
         """
         with self.locked():
             if not self.read().there:
-                entries = {directory: Entry("builder", Before(UNKNOWN))}
-                self.save(Contents(there=True, legacy=PARTS, entries=entries))
+                self.save(of_older_version(directory))
 
     def save(self, contents: Contents) -> None:
         """Write the manifest; one that could not be read is kept beside it."""
@@ -242,6 +241,14 @@ class Manifest:
             _files.write(os.path.join(self.originals, before.sha256), content, _files.Ownership(mode=0o600))
         names = tuple(_names(path)) if before.state == FOLDER else ()
         return Entry(part, before, names=names, lines=tuple(lines))
+
+
+def of_older_version(directory: str | None = None) -> Contents:
+    """What stands for a Mac that an older version set up. directory: the builder's, where it is known."""
+    entries = {ALIAS: Entry("delegation", Before(UNKNOWN))}
+    if directory is not None:
+        entries[directory] = Entry("builder", Before(UNKNOWN))
+    return Contents(there=True, legacy=PARTS, entries=entries)
 
 
 def look(path: str) -> tuple[Before, bytes | None]:

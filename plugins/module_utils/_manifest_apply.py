@@ -25,6 +25,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest imp
     Entry,
     Manifest,
     look,
+    of_older_version,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
@@ -82,7 +83,7 @@ def _leave(params: t.Mapping[str, t.Any], check_mode: bool, manifest: Manifest) 
     contents = manifest.read()
     warnings = _broken(contents, manifest)
     if not contents.there and (manifest.marks_of_older_version() or _builder_of_older_version(params)):
-        contents = Contents(there=True, legacy=PARTS)
+        contents = of_older_version(params["working_directory"])
         if not check_mode:
             manifest.begin_legacy(params["working_directory"])
     key = params["client_key"]
@@ -152,6 +153,9 @@ class Return:
     def run(self, check_mode: bool) -> Outcome:
         """Read, plan, and unless `check_mode` apply."""
         contents = self.manifest.read()
+        if not contents.there and check_mode and self.path is None and self.manifest.marks_of_older_version():
+            # What state=leaving would have written by now.
+            contents = of_older_version(self.directory)
         if not contents.there:
             return self._outcome(planning.Plan(()), False)
         if check_mode:

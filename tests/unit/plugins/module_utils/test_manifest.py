@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _manifest_apply as area
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _manifest_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
@@ -325,6 +325,24 @@ def test_an_older_versions_builder_is_all_ours(mac: Path, manifest: Manifest, ch
     # Once the marks are gone, a second attempt still knows.
     (mac / "lib/builder.json").unlink()
     assert leave(manifest, mac)["remove_key"] is not check_mode
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_an_older_versions_alias_goes_with_its_builder(
+    mac: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    alias = mac / "etc/ssh/ssh_config.d/alias.conf"
+    alias.write_text("Host linux-builder\n")
+    monkeypatch.setattr(_manifest, "ALIAS", str(alias))
+    (mac / "etc/nix/nix.conf").write_text("# BEGIN nixmac.linux_builder managed\n# END nixmac.linux_builder\n")
+    if broken:
+        os.makedirs(manifest.directory)
+        Path(manifest.path).write_text("{")
+    told = put_back(manifest, check_mode=True)
+    leave(manifest, mac)
+    done = put_back(manifest, working_directory=str(mac / "lib"))
+    assert told.result["removed"] == done.result["removed"] == [str(alias)]
+    assert not alias.exists()
 
 
 def test_a_key_that_was_there_before_is_not_removed(mac: Path, manifest: Manifest) -> None:
