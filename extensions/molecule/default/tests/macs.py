@@ -104,7 +104,9 @@ class Mac:
     def module(self, name: str, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         """The result of one execution of a module as root, also of one that failed."""
         try:
-            result: dict[str, t.Any] = self._host.ansible(name, json.dumps(arguments), check=False, become=True)
+            # An empty object would be taken for free text.
+            words = json.dumps(arguments) if arguments else None
+            result: dict[str, t.Any] = self._host.ansible(name, words, check=False, become=True)
         except self._host.ansible.AnsibleException as exc:
             result = exc.result
         return result
