@@ -205,7 +205,7 @@ def guest_dns(mac: Mac) -> Finding | None:
     session = mac.session
     if not session.sections.get("dns"):
         return Finding("no_nameserver", "/etc/resolv.conf names none", values(mac))
-    bad = [line.split()[1] for line in session.sections.get("hosts", []) if line.startswith("bad ")]
+    bad = [line[4:].strip() for line in session.sections.get("hosts", []) if line.startswith("bad ")]
     if not bad:
         return None
     if resolves(bad[0]):

@@ -14,7 +14,7 @@ import types
 import typing as t
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose, _diagnose_guest, _diagnose_run
@@ -296,6 +296,7 @@ def test_names_that_the_guest_cannot_resolve_are_asked_of_the_mac(monkeypatch: p
 
 
 @settings(max_examples=80, deadline=None)
+@example("bad ", "", 0)
 @given(st.text(max_size=300), st.text(max_size=300), st.sampled_from([0, 1, 255, None]))
 def test_no_answer_of_a_guest_raises(stderr: str, stdout: str, rc: int | None) -> None:
     first(session(stderr, rc, stdout))
