@@ -18,6 +18,8 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_cach
     cache_from,
     check_reachable,
     environment,
+    missing_there,
+    offer,
     watch,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed
@@ -170,6 +172,55 @@ def test_a_directory_that_is_not_there_is_not_made() -> None:
 
 def test_the_given_environment_wins() -> None:
     assert environment({"HOME": "/x", "AWS_CONFIG_FILE": "/y"})["AWS_CONFIG_FILE"] == "/y"
+
+
+class Recording:
+    """A runner under which all ends well; keeps each command and its environment."""
+
+    def __init__(self) -> None:
+        self.commands: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(self, argv: t.Sequence[str], env: t.Mapping[str, str] | None = None, **_options: t.Any) -> Completed:
+        self.commands.append((list(argv[3:]), dict(env or {})))
+        return Completed(tuple(argv), 0, "", "")
+
+    def stream(self, argv: t.Sequence[str], _on_line: t.Any, env: t.Mapping[str, str] | None = None, **_o: t.Any) -> Completed:
+        return self.run([*argv[:3], *argv[6:]], env)
+
+
+WHAT = ["--expr", "1"]
+
+
+def test_a_store_is_offered_to_the_command_that_builds() -> None:
+    runner = Recording()
+    cache = Cache("https://c.example.com", KEY)
+    options, env = offer(Nix(t.cast(t.Any, runner), "nix"), cache, WHAT, {"HOME": "/x"}, True)
+    assert options == cache.options
+    assert env["HOME"] == "/x"
+    assert [argv[:2] for argv, _env in runner.commands] == [["store", "ping"]]
+
+
+def test_a_store_behind_ssh_is_asked_before_since_ssh_cannot_reach_store_and_builder_alike() -> None:
+    runner = Recording()
+    cache = Cache("ssh-ng://cache.example.com", KEY)
+    options, _env = offer(Nix(t.cast(t.Any, runner), "nix"), cache, WHAT, {"HOME": "/x"}, True)
+    assert options == []
+    _ping, (fetch, env) = runner.commands
+    assert fetch[-2:] == WHAT
+    assert " ".join(cache.options) in " ".join(fetch)
+    assert "--option builders  --option max-jobs 0" in " ".join(fetch)
+    assert env["HOME"] == "/x"
+    assert "NIX_SSHOPTS" not in env
+    # Without a builder in the same command there is nothing to keep apart.
+    assert offer(Nix(t.cast(t.Any, Recording()), "nix"), cache, WHAT, {}, False)[0] == cache.options
+
+
+def test_no_store_asks_nobody() -> None:
+    runner = Recording()
+    assert offer(Nix(t.cast(t.Any, runner), "nix"), None, WHAT, {"HOME": "/x"}, True) == ([], {"HOME": "/x"})
+    assert runner.commands == []
+    assert missing_there(None) == ""
+    assert "https://c does not have it" in missing_there(Cache("https://c", KEY))
 
 
 # --- publishing --------------------------------------------------------------------------------------------------
