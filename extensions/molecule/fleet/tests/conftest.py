@@ -25,7 +25,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[fleet.Cache]:
     """An empty binary cache over http on the controller, at an address that the stand-ins reach."""
     directory = tmp_path_factory.mktemp("cache")
     with cache_server.serving(str(directory), fleet.gateway()) as url:
-        yield fleet.Cache(url, directory)
+        # To compress what every stand-in could have at once takes longer than all else.
+        yield fleet.Cache(f"{url}?compression=none", directory)
 
 
 @pytest.fixture(scope="session")
