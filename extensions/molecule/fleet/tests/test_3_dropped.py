@@ -47,7 +47,11 @@ def wait(published: macs.Played, tmp_path_factory: pytest.TempPathFactory) -> st
 @contextlib.contextmanager
 def stopped(stand_in: macs.StandIn) -> t.Iterator[t.Callable[[], str]]:
     """A Mac whose VM does not run; gives what starts it. It runs again in the end."""
-    stand_in.root("/bin/launchctl", "bootout", f"system/{macs.LABEL}")
+    # launchctl may say that it is still at it; what counts is that job and VM are gone.
+    stand_in.root("/bin/sh", "-c", f"/bin/launchctl bootout system/{macs.LABEL} || true")
+    loaded = f"/bin/launchctl print system/{macs.LABEL} >/dev/null 2>&1"
+    gone = f"if {loaded} || pgrep -f '[q]emu-system' >/dev/null; then echo there; else echo gone; fi"
+    macs.poll("the VM is gone", lambda: "gone" in stand_in.root("/bin/sh", "-c", gone), 120)
 
     def start() -> str:
         return stand_in.root("/bin/sh", "-c", f"/bin/launchctl bootstrap system {macs.PLIST} || true")

@@ -72,7 +72,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
         "ca_file": None,
         "stop_timeout": 20,
         # No other test makes the same guest.
-        "config": {"environment.etc.fleet.text": str(folder)},
+        "config": f'{{ environment.etc.fleet.text = "{folder}"; }}',
     }
     spec = spec_of(params)
     here = find_nix()
@@ -83,7 +83,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     (folder / "secret").write_text(nix("key", "generate-secret", "--key-name", "fleet-1"))
     (folder / "secret").chmod(0o600)
     (folder / "cache").mkdir()
-    image = {"profile": params["profile"], "cache": f"file://{folder}/cache", "cache_public_key": None}
+    image = {"profile": params["profile"], "cache": f"file://{folder}/cache?compression=none", "cache_public_key": None}
     published = _publish.execute({**image, "private_key": f"{folder}/secret"}, False)
     assert published.changed
     for path in (params["profile"], *generation_links(params["profile"])):
