@@ -112,8 +112,9 @@ def may_run_again(origin: Origin, spec: Spec) -> bool:
 
 
 def nobody_serves(found: Found, spec: Spec) -> bool:
-    """Whether a run that did not end has left no VM running, and there is one to put back."""
-    runs = found.service is not None and found.service.running
+    """Whether a run that did not end has left no VM that serves, and there is one to put back."""
+    back = found.journal is not None and found.journal.phase == ROLL_BACK  # a VM on the way back has not answered yet
+    runs = found.service is not None and found.service.running and not back
     return not runs and found.journal is not None and may_run_again(found.journal.origin, spec)
 
 

@@ -309,6 +309,8 @@ stop_leftover() {
         say "a VM of an earlier run is left (process $pid): stopping it first"
         vm=$pid
         stop_vm "$pid"
+        # A killed one may still be at the disk for a moment, and not every system has QEMU's lock on it.
+        while running "$pid"; do tick; done
         vm=
     fi
     rm -f "$pid_file"

@@ -128,3 +128,12 @@ def test_only_a_second_try_of_the_same_is_undone_first() -> None:
     assert not planning.to_be_undone(found(journal=journal), dataclasses.replace(SPEC, cores=4))
     assert not planning.to_be_undone(found(journal=dataclasses.replace(journal, phase="start")), SPEC)
     assert not planning.to_be_undone(found(), SPEC)
+
+
+@pytest.mark.parametrize(("phase", "nobody"), [("start", False), ("roll back", True)])
+def test_a_vm_on_the_way_back_does_not_serve_yet(phase: str, nobody: bool) -> None:
+    journal = Journal(phase, "another request", ORIGIN)
+    there = found(journal=journal)
+    assert there.service is not None
+    assert there.service.running
+    assert planning.nobody_serves(there, SPEC) is nobody
