@@ -88,7 +88,8 @@ def rest(process: subprocess.Popen[str]) -> str:
 
 def work(said: str) -> dict[str, t.Any]:
     """What the playbook shows of the work."""
-    match = re.search(r'"polls": (\d+).*?"picked_up": (true|false)|"picked_up": (true|false).*?"polls": (\d+)', said)
+    plain = said.replace('\\"', '"')  # debug shows a string in quotes
+    match = re.search(r'"polls": (\d+).*?"picked_up": (true|false)|"picked_up": (true|false).*?"polls": (\d+)', plain)
     assert match, said[-4000:]
     return {"polls": int(match[1] or match[4]), "picked_up": (match[2] or match[3]) == "true"}
 
