@@ -19,6 +19,7 @@ from pathlib import Path
 import macs
 
 FIRST, SECOND = "mac-a", "mac-b"
+OTHER_PORT = 31055  # the second Mac's, from test_2_published on
 KEY = "/etc/nix/linux-builder-cache.key"
 JOBS = "/var/run/nixmac-linux-builder"
 NIX = "/nix/var/nix/profiles/default/bin/nix --extra-experimental-features 'nix-command flakes'"

@@ -84,6 +84,6 @@ def test_a_second_run_changes_nothing(taken: macs.Played, cache: fleet.Cache) ->
 
 
 def test_another_port_costs_no_build_for_linux(taken: macs.Played, cache: fleet.Cache, second: macs.StandIn) -> None:
-    other = fleet.play("site", fleet.SECOND, *cache.options, "--extra-vars=linux_builder_port=31055")
+    other = fleet.play("site", fleet.SECOND, *cache.options, f"--extra-vars=linux_builder_port={fleet.OTHER_PORT}")
     assert other.rc == 0, other.output[-6000:]
     assert "guest-configuration" not in build_logs(second)

@@ -20,7 +20,8 @@ import fleet
 import macs
 import pytest
 
-PLAY = """
+PLAY = (
+    """
 - hosts: "{{ linux_builder_hosts }}"
   gather_facts: false
   tasks:
@@ -28,11 +29,15 @@ PLAY = """
       nixmac.linux_builder.builder_vm:
         state: ready
         timeout: 280
+        port: "{{ %d if inventory_hostname == '%s' else %d }}"
       become: true
       register: waited
     - ansible.builtin.debug:
         msg: "boot id {{ waited.boot_id }}, work {{ waited.work | default({}) | to_json }}"
-"""
+""".replace("%d if", f"{fleet.OTHER_PORT} if")
+    .replace("%s", fleet.SECOND)
+    .replace("%d", str(macs.PORT))
+)
 
 
 @pytest.fixture(scope="module")
