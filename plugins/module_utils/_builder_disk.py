@@ -36,6 +36,10 @@ _SCRIPT = re.compile(r"^run-[0-9A-Za-z._-]+-vm$")
 _SCRIPT_LIMIT = 1024 * 1024  # bytes
 
 
+# Where there may be one besides the builder's own.
+OTHER_QEMU_IMG = ("/nix/var/nix/profiles/default/bin/qemu-img", "/usr/bin/qemu-img")
+
+
 @dataclasses.dataclass(frozen=True)
 class Disk:
     """The data disk as it was found. image: None when there is none. kept: of the record, and really there.
@@ -263,7 +267,7 @@ def qemu_img(profile: str) -> str:
                 with open(os.path.join(directory, name), "rb") as stream:
                     found += [match.decode() for match in _IN_SCRIPT.findall(stream.read(_SCRIPT_LIMIT))]
     places = [f"{path}/qemu-img" for path in dict.fromkeys(found)]
-    return find_program("qemu-img", *places, "/nix/var/nix/profiles/default/bin/qemu-img", "/usr/bin/qemu-img")
+    return find_program("qemu-img", *places, *OTHER_QEMU_IMG)
 
 
 def _move_aside(todo: DiskPlan, layout: Layout) -> None:

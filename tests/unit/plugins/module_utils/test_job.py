@@ -150,7 +150,11 @@ def test_a_failure_nobody_read_is_a_warning_and_tried_again(desk: Desk, params: 
 
 def test_killed_work_is_told_and_begun_anew_by_the_next_run(desk: Desk, params: dict[str, t.Any], root: Path) -> None:
     token = desk.hand_in(0).result[ANSWER]["token"]
-    os.kill(started(params)[0][0], signal.SIGKILL)
+    process = started(params)[0][0]
+    deadline = time.monotonic() + LONG
+    while desk.look_in(token, 0).result[ANSWER].get("phase") != "build":
+        assert time.monotonic() < deadline
+    os.kill(process, signal.SIGKILL)
     with pytest.raises(StateError, match="was killed in phase build") as caught:
         desk.look_in(token, LONG)
     assert "Run again" in caught.value.message
