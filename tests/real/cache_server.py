@@ -26,9 +26,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         path = self.translate_path(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path + ".new", "wb") as stream:
+        # Two store paths of the same content are sent at the same time, under the same name.
+        scratch = f"{path}.{threading.get_ident()}.new"
+        with open(scratch, "wb") as stream:
             stream.write(body)
-        os.replace(path + ".new", path)
+        os.replace(scratch, path)
         self.send_response(201)
         self.send_header("Content-Length", "0")
         self.end_headers()
