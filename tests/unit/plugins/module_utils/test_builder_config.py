@@ -4,35 +4,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import typing as t
-
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_config as config
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_guest import GuestConfig, guest_from
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.spec_sample import SPEC, with_
 
 NETWORK = {"proxy": "http://p.example:3128", "no_proxy": [".example"], "substituters": ["https://a.example", "https://b.example"]}
-SPEC = Spec(
-    layout=Layout("/var/lib/b", "/nix/var/nix/profiles/b", "/var/log/b", "b"),
-    package="f#darwin.linux-builder",
-    update=False,
-    host_address="127.0.0.1",
-    port=31022,
-    accept_any_address=False,
-    cores=1,
-    memory_mib=1024,
-    disk_mib=None,
-    client_key="/k",
-    host_key="ssh-ed25519 AAAA",
-    ca_file="/ca",
-    stop_timeout=60,
-)
-
-
-def with_(**changes: t.Any) -> Spec:
-    return dataclasses.replace(SPEC, **changes)
 
 
 @pytest.mark.parametrize(

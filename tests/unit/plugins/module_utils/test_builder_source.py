@@ -12,33 +12,12 @@ import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_guest import GuestConfig
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.spec_sample import SPEC, with_
 
 HASH = "0123456789abcdfghijklmnpqrsvwxyz"
-SPEC = Spec(
-    layout=Layout("/var/lib/b", "/nix/var/nix/profiles/b", "/var/log/b", "b"),
-    package="x",
-    update=False,
-    host_address="127.0.0.1",
-    port=31022,
-    accept_any_address=False,
-    cores=1,
-    memory_mib=1024,
-    disk_mib=None,
-    client_key="/k",
-    host_key="ssh-ed25519 AAAA",
-    ca_file="/ca",
-    stop_timeout=60,
-)
-
-
-def with_(**changes: t.Any) -> Spec:
-    import dataclasses
-
-    return dataclasses.replace(SPEC, **changes)
 
 
 class Scripted(Runner):
