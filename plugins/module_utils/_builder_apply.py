@@ -34,9 +34,14 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import N
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
 
 
+def lock_of(profile: str) -> str:
+    """The directory whose lock is held for work on a profile."""
+    return os.path.dirname(profile)
+
+
 def exclusive(profile: str, wait: float = _lock.WAIT) -> t.ContextManager[None]:
     """Hold what no two runs may do at once on one profile. StateError when another run does not end within `wait` s."""
-    return _lock.held(os.path.dirname(profile), wait, profile)
+    return _lock.held(lock_of(profile), wait, profile)
 
 
 def read_spec(params: t.Mapping[str, t.Any], runner: Runner) -> Spec:

@@ -28,6 +28,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_mask import Masker
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_keygen import SshKeygen
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._variables import as_list, plain
 
 OWNER = "nixmac.linux_builder"
 ALIAS_PATH = "/etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf"
@@ -39,6 +40,19 @@ _WIDEST = 200
 # Option of builder_vm -> the role's variable, where that is not the option's name.
 _RENAMED = {"client_key": "key_path", "timeout": "ready_timeout"}
 _ZERO_IS_NONE = frozenset(("cores", "memory_mib", "disk_mib", "min_free_mib", "max_free_mib"))
+# Variables that are lists, whatever form they come in.
+LISTS = frozenset(
+    (
+        "systems",
+        "supported_features",
+        "mandatory_features",
+        "trusted_users",
+        "no_proxy",
+        "substituters",
+        "trusted_public_keys",
+        "time_servers",
+    )
+)
 
 
 class Options(dict):  # type: ignore[type-arg]
@@ -69,7 +83,8 @@ class Wanted:
         defaults: t.Mapping[str, t.Any],
         exposed: t.Sequence[str] = (),
     ) -> None:
-        self.given = {name.removeprefix(PREFIX): plain(value) for name, value in variables.items()}
+        given = {name.removeprefix(PREFIX): value for name, value in variables.items()}
+        self.given = {name: as_list(value) if name in LISTS else plain(value) for name, value in given.items()}
         self.info = info
         self.defaults = defaults
         self.exposed = exposed
@@ -108,15 +123,6 @@ class Wanted:
     def max_jobs(self) -> int:
         """Builds at once."""
         return int(self["max_jobs"] or self["cores"] or self.defaults["max_jobs"])
-
-
-def plain(value: t.Any) -> t.Any:
-    """A variable's value as the module would get it: `-e linux_builder_port=31023` arrives as a text."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    if isinstance(value, str) and value.lower() in ("true", "yes", "on", "false", "no", "off"):
-        return value.lower() in ("true", "yes", "on")
-    return value
 
 
 def drift(wanted: Wanted, runner: Runner) -> list[dict[str, t.Any]]:

@@ -50,6 +50,12 @@ options:
     description: This collection's directory for the builder, which the disk comes into.
     type: path
     default: /var/lib/linux-builder
+  profile:
+    description:
+      - Nix profile of this collection's VM. No two runs of this module and of M(nixmac.linux_builder.builder_vm) work on one at
+        once.
+    type: path
+    default: /nix/var/nix/profiles/linux-builder
   label:
     description: Label of this collection's launchd job, which is never adopted.
     type: str
@@ -145,13 +151,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt import execute
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_plan import STOCK_KEY
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_apply import lock_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._lock import WAIT
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 
 
 def lock(params: t.Mapping[str, t.Any]) -> tuple[str, float]:
-    """What builder_vm holds too, with the default profile; see `_module.run_module`."""
-    return "/nix/var/nix/profiles", float(params["drain_timeout"]) + float(params["stop_timeout"]) + WAIT
+    """What builder_vm holds too; see `_module.run_module`."""
+    return lock_of(params["profile"]), float(params["drain_timeout"]) + float(params["stop_timeout"]) + WAIT
 
 
 def main() -> None:
@@ -160,6 +167,7 @@ def main() -> None:
         argument_spec={
             "state": {"type": "str", "choices": ["read", "present", "absent"], "default": "present"},
             "working_directory": {"type": "path", "default": "/var/lib/linux-builder"},
+            "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
             "label": {"type": "str", "default": "org.nixmac.linux-builder"},
             "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
             "alias": {"type": "str", "default": "linux-builder"},

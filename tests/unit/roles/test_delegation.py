@@ -13,12 +13,14 @@ import jinja2
 import pytest
 import yaml
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._variables import as_list
+
 ROLE = pathlib.Path(__file__).parents[3] / "roles" / "delegation"
-LINE = "ssh-ng://builder@localhost x86_64-linux /k 2 1 kvm - cGlu"
+LINE = "ssh-ng://builder@localhost x86_64-linux /k 2 1 kvm,nixos-test - cGlu"
 FILE = "@/etc/nix/machines"
 
 
-def line(form: str, reaching: str, exists: bool = False, needed: bool = False) -> t.Any:
+def line(form: str, reaching: str, exists: bool = False, needed: bool = False, **given: t.Any) -> t.Any:
     tasks = yaml.safe_load((ROLE / "tasks" / "main.yml").read_text(encoding="utf-8"))
     block = next(task["block"] for task in tasks if "block" in task)
     templates = next(task["vars"] for task in block if "_linux_builder_line" in task.get("vars", {}))
@@ -31,11 +33,17 @@ def line(form: str, reaching: str, exists: bool = False, needed: bool = False) -
         "linux_builder_supported_features": ["kvm"],
         "linux_builder_mandatory_features": [],
         "_linux_builder_pin": "cGlu",
-        "_linux_builder_probe": {"defaults": {"systems": ["aarch64-linux"], "features": ["kvm"]}},
+        "_linux_builder_probe": {"defaults": {"systems": ["aarch64-linux"], "features": ["nixos-test"]}},
         "_linux_builder_entry": {"builders_reaching": reaching, "builders_needed": needed},
         "_linux_builder_machines": {"stat": {"exists": exists}},
+        **given,
     }
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.filters["nixmac.linux_builder.as_list"] = as_list
+    environment.filters["unique"] = lambda values: list(dict.fromkeys(values))
+    role = yaml.safe_load((ROLE / "vars" / "main.yml").read_text(encoding="utf-8"))
+    for name in ("_linux_builder_entry_systems", "_linux_builder_entry_features"):
+        known[name] = yaml.safe_load(environment.from_string(role[name]).render(known))
     for name in ("_linux_builder_others", "_linux_builder_line"):
         text = environment.from_string(templates[name]).render(known).strip()
         known[name] = yaml.safe_load(text) if name.endswith("line") else text
@@ -52,6 +60,23 @@ def line(form: str, reaching: str, exists: bool = False, needed: bool = False) -
 )
 def test_the_manuals_line_keeps_the_builders_of_others(reaching: str, exists: bool, value: str) -> None:
     assert line("manual", reaching, exists) == {"builders": value}
+
+
+@pytest.mark.parametrize("words", ["x86_64-linux,i686-linux", "x86_64-linux, i686-linux", ["x86_64-linux", "i686-linux"]])
+def test_the_manuals_line_from_texts(words: t.Any) -> None:
+    """What `-e linux_builder_systems=x86_64-linux` gives is a text; it used to be joined letter by letter."""
+    given = {
+        "linux_builder_systems": words,
+        "linux_builder_supported_features": "kvm,benchmark",
+        "linux_builder_mandatory_features": "benchmark",
+    }
+    wanted = "ssh-ng://builder@localhost x86_64-linux,i686-linux /k 2 1 kvm,benchmark,nixos-test benchmark cGlu"
+    assert line("manual", FILE, **given) == {"builders": wanted}
+
+
+def test_no_system_named_is_that_of_the_mac() -> None:
+    for nothing in ("", []):
+        assert " aarch64-linux /k " in line("manual", FILE, linux_builder_systems=nothing)["builders"]
 
 
 def test_the_alias_form_needs_a_line_only_where_the_machines_file_is_not_reached() -> None:

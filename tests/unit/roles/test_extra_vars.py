@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Variables from `-e name=value` are texts: "false" is no empty one, and 120 no number."""
+"""Variables from `-e name=value` are texts: "false" is no empty one, 120 no number, and a,b no list."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import jinja2
 import pytest
 import yaml
 from ansible.module_utils.parsing.convert_bool import boolean
+
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._variables import as_list
 
 ROLES = pathlib.Path(__file__).parents[3] / "roles"
 NOTHING = {
@@ -32,6 +34,7 @@ NOTHING = {
 def rendered(template: str, **known: t.Any) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters["bool"] = lambda value: boolean(value, strict=False)
+    environment.filters["nixmac.linux_builder.as_list"] = as_list
     # Ansible makes a list of what jinja2 leaves a generator.
     environment.filters["select"] = lambda values: [value for value in values if value]
     return environment.from_string(template).render(known).strip()
@@ -71,3 +74,24 @@ def test_the_time_to_stop_is_a_number(stop_timeout: t.Any) -> None:
 def test_the_report_looks_for_drift_only_where_it_is_asked_to(given: t.Any, wanted: str) -> None:
     template = read("status/tasks/main.yml")[0]["vars"]["_linux_builder_wanted"]
     assert rendered(template, linux_builder_status_drift=given, _linux_builder_site="all") == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "option"), [("preflight/tasks/probe.yml", "supported_features"), ("verify/tasks/diagnose.yml", "features")]
+)
+@pytest.mark.parametrize("words", ["kvm,benchmark", ["kvm", "benchmark"]])
+def test_features_are_added_up_as_lists(path: str, option: str, words: t.Any) -> None:
+    template = read(path)[0]["nixmac.linux_builder.builder_info"][option]
+    known = {"linux_builder_supported_features": words, "linux_builder_mandatory_features": []}
+    assert rendered(template, **known) == "['kvm', 'benchmark']"
+
+
+@pytest.mark.parametrize(
+    ("given", "users"), [("alice", ["alice"]), ("alice,bob", ["alice", "bob"]), ("", []), (["alice"], ["alice"])]
+)
+def test_trusted_users_are_names_and_no_letters(given: t.Any, users: list[str]) -> None:
+    task = read("trusted_users/tasks/main.yml")[0]
+    known = yaml.safe_load(rendered(task["vars"]["_linux_builder_users"], linux_builder_trusted_users=given))
+    options = task["nixmac.linux_builder.nix_conf"]
+    assert yaml.safe_load(rendered(options["append"], _linux_builder_users=known)) == ({"trusted-users": users} if users else {})
+    assert yaml.safe_load(rendered(options["absent"], _linux_builder_users=known)) == ([] if users else ["trusted-users"])
