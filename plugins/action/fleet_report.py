@@ -14,13 +14,12 @@ import tempfile
 import typing as t
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.common.text.converters import to_native
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.nixmac.linux_builder.plugins.plugin_utils import _report, _report_page, _report_table
+from ansible_collections.nixmac.linux_builder.plugins.plugin_utils import _report, _report_page, _report_sources, _report_table
 
-_MERGE_LIMIT = 256 * 1024 * 1024  # bytes: some 100,000 Macs
+_SILENT = "This Mac has left no report."
 
 
 class ActionModule(ActionBase):
@@ -40,16 +39,16 @@ class ActionModule(ActionBase):
                 "variable": {"type": "str", "required": True},
                 "path": {"type": "path", "required": True},
                 "title": {"type": "str", "default": "Linux builders"},
+                "asked": {"type": "bool", "default": True},
                 "merge": {"type": "list", "elements": "path", "default": []},
+                "max_age": {"type": "int", "default": 0},
                 "fail_on": {"type": "list", "elements": "str", "choices": list(_report.REASONS), "default": []},
                 "table": {"type": "bool", "default": True},
             },
         )
         now = datetime.datetime.now(datetime.timezone.utc).timestamp()
-        hostvars = (task_vars or {}).get("hostvars", {})
-        rows = [_report.row(host, self._answer(hostvars, host, options["variable"]), now) for host in options["hosts"]]
-        earlier = [_read(path) for path in options["merge"]]
-        report = _report.report(_report.merge(*earlier, rows), now, options["title"])
+        macs = _report.aged(self._macs(options, (task_vars or {}).get("hostvars", {}), now), now, options["max_age"])
+        report = _report.report(macs, now, options["title"])
         directory = os.path.abspath(options["path"])
         result: dict[str, t.Any] = {
             "changed": False,
@@ -69,24 +68,25 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=f"{len(found)} of {len(report['macs'])} Macs need a look: {words}{more}.")
         return result
 
+    def _macs(self, options: dict[str, t.Any], hostvars: t.Any, now: float) -> list[_report.Row]:
+        """What was read in this run, and in others."""
+        hosts = options["hosts"]
+        try:
+            earlier = [_report_sources.rows(source, hosts) for source in options["merge"]]
+        except _report.ReportError as exc:
+            raise AnsibleActionFail(str(exc)) from exc
+        if not options["asked"]:
+            return _report.merge([_report.unread(host, "unreachable", _SILENT) for host in hosts], *earlier)
+        return _report.merge(
+            *earlier, [_report.row(host, self._answer(hostvars, host, options["variable"]), now) for host in hosts]
+        )
+
     @staticmethod
     def _answer(hostvars: t.Any, host: str, variable: str) -> t.Any:
         try:
             return hostvars[host][variable]
         except (KeyError, TypeError):
             return None  # a play that ended for this Mac before the task
-
-
-def _read(path: str) -> list[_report.Row]:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return _report.rows_of(json.loads(stream.read(_MERGE_LIMIT)), path)
-    except OSError as exc:
-        raise AnsibleActionFail(f"{path}: cannot be read: {exc.strerror}. Name reports of earlier runs in `merge`.") from exc
-    except ValueError as exc:
-        raise AnsibleActionFail(f"{path}: is no JSON ({to_native(exc)}). Name reports of earlier runs in `merge`.") from exc
-    except _report.ReportError as exc:
-        raise AnsibleActionFail(str(exc)) from exc
 
 
 def _write(directory: str, files: t.Mapping[str, str]) -> None:

@@ -53,11 +53,23 @@ options:
     default: Linux builders
   merge:
     description:
-      - Reports (C(fleet.json)) of other controllers or earlier runs, on this controller.
+      - Reports (C(fleet.json)) of other controllers or earlier runs, each a file on this controller or a URL.
+      - A directory, or a URL that ends in a slash, is a place where each Mac leaves its own report as C(<name>.json). There only
+        what a file says of the Mac whose name it has counts. Over HTTP the files of O(hosts) are asked for.
       - Of rows with the same name the one that was seen last is kept.
     type: list
     elements: path
     default: []
+  asked:
+    description:
+      - V(false) where no task asked the O(hosts) in this run, because all is in O(merge). A host without a report is then a
+        row that says so.
+    type: bool
+    default: true
+  max_age:
+    description: A Mac that was last seen more than this many hours ago counts as unreachable. V(0) is any age.
+    type: int
+    default: 0
   fail_on:
     description:
       - Fail, after the report is written, when one of these holds for a Mac.
@@ -89,6 +101,17 @@ EXAMPLES = r"""
     variable: mac
     path: ./linux-builder-status
   run_once: true
+
+- name: One page of what Macs that pull their configuration have left on a file share
+  nixmac.linux_builder.fleet_report:
+    hosts: "{{ groups.macs }}"
+    variable: mac
+    asked: false
+    merge: [/srv/linux-builder-reports]
+    max_age: 48
+    path: ./linux-builder-status
+  run_once: true
+  delegate_to: localhost
 """
 
 RETURN = r"""

@@ -43,6 +43,9 @@ _SECRETS = (
 
 Row = dict[str, t.Any]
 
+_EPOCH = datetime.datetime.fromtimestamp(0, datetime.timezone.utc)
+_NEVER = "1970-01-01T00:00:00Z"
+
 
 def text(value: t.Any) -> str | None:
     """One bounded line without control characters and without what looks like a secret; None for no text."""
@@ -167,6 +170,11 @@ def row(name: str, result: t.Any, seen: t.Any) -> Row:
     else:
         raw.update(_facts(info), broken=_broken(result), drift=result.get("drift"), problems=_problems(result))
     return _finish(raw)
+
+
+def unread(name: str, state: str, message: str) -> Row:
+    """A Mac that nothing is known of, older than any report of it."""
+    return _finish({"name": name, "seen": 0, "state": state, "message": message})
 
 
 def _finish(raw: t.Mapping[str, t.Any]) -> Row:
@@ -355,6 +363,16 @@ def merge(*reports: t.Iterable[Row]) -> list[Row]:
         if known is None or (mac["seen"] or "") >= (known["seen"] or ""):
             newest[mac["name"]] = mac
     return list(newest.values())
+
+
+def aged(macs: t.Iterable[Row], now: t.Any, hours: int) -> list[Row]:
+    """The same, but a Mac that was last seen more than `hours` ago counts as unreachable; 0: none is too old."""
+    limit = moment((_parse(now) or _EPOCH).timestamp() - hours * 3600) or ""
+    return [mac if not hours or mac["seen"] >= limit or mac["seen"] == _NEVER else _old(mac, hours) for mac in macs]
+
+
+def _old(mac: Row, hours: int) -> Row:
+    return _finish({**mac, "state": "unreachable", "message": f"Last heard of at {mac['seen']}, more than {hours} hours ago."})
 
 
 def failing(macs: t.Iterable[Row], reasons: t.Collection[str]) -> dict[str, list[str]]:

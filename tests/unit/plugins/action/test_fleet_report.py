@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import http.server
 import json
 import os
 import stat
+import threading
 
 import pytest
 import yaml
@@ -120,6 +124,94 @@ def test_what_cannot_be_merged_is_named(run, tmp_path, content, words):
     with pytest.raises(AnsibleActionFail, match=f"{other}: {words}"):
         run(merge=[str(other)])
     assert not (tmp_path / "out").exists()
+
+
+def reported(*names, seen=1795427400):
+    """The bytes of a report in which these Macs were unreachable."""
+    return json.dumps(_report.report([_report.row(name, LOST, seen) for name in names], seen, "x")).encode()
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory of Macs' own reports: `a` with a forged row of `b`, a broken one, one without its Mac, and what is none."""
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "a.json").write_bytes(reported("a", "b"))
+    (place / "broken.json").write_bytes(b"{")
+    (place / "other.json").write_bytes(reported("b"))
+    (place / ".a.json.tmp.json").write_bytes(b"{")
+    (place / "readme.txt").write_bytes(b"{")
+    return place
+
+
+def macs(tmp_path):
+    """Name -> (state, message) of the report that was written."""
+    report = json.loads((tmp_path / "out" / "fleet.json").read_text())
+    return {mac["name"]: (mac["state"], mac["message"]) for mac in report["macs"]}
+
+
+def test_each_file_of_a_directory_stands_for_its_own_mac(run, place, tmp_path):
+    run(asked=False, merge=[str(place)])
+    found = macs(tmp_path)
+    assert found["a"] == ("unreachable", "timed out")
+    assert found["b"] == ("unreachable", "This Mac has left no report.")
+    assert found["other"] == ("failed", "other.json: says nothing of this Mac.")
+    assert found["broken"][0] == "failed"
+    assert "broken.json: is no JSON" in found["broken"][1]
+    assert len(found) == 4
+
+
+def test_who_was_asked_is_newer_than_any_report(run, place, tmp_path):
+    run(merge=[str(place)])
+    assert macs(tmp_path)["b"] == ("failed", "The Mac was not asked: the play ended before.")
+
+
+def test_a_mac_that_was_seen_long_ago_is_unreachable(run, place, tmp_path):
+    (place / "a.json").write_bytes(reported("a", seen=1000000000))
+    run(asked=False, merge=[str(place)], max_age=48)
+    assert macs(tmp_path)["a"] == ("unreachable", "Last heard of at 2001-09-09T01:46:40Z, more than 48 hours ago.")
+    assert macs(tmp_path)["b"][1] == "This Mac has left no report."
+
+
+@contextlib.contextmanager
+def served(directory):
+    """The directory over HTTP; a path with `teapot` in it is refused."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            if "teapot" in self.path:
+                self.send_error(418)
+            else:
+                super().do_GET()
+
+        def log_message(self, *_arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(directory)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_reports_come_over_http(run, place, tmp_path):
+    with served(place) as url:
+        run(asked=False, merge=[f"{url}/"])
+        assert macs(tmp_path) == {"a": ("unreachable", "timed out"), "b": ("unreachable", "This Mac has left no report.")}
+        run(asked=False, merge=[f"{url}/other.json"])
+        assert macs(tmp_path)["b"] == ("unreachable", "timed out")
+        for address, words in (
+            ("missing.json", r"is not there \(404\)"),
+            ("teapot/", "the server says 418"),
+        ):
+            with pytest.raises(AnsibleActionFail, match=words):
+                run(asked=False, merge=[f"{url}/{address}"])
+    with pytest.raises(AnsibleActionFail, match="cannot be read: .*Is the server up"):
+        run(asked=False, merge=[f"{url}/"])
 
 
 def test_a_directory_that_cannot_be_made_is_named(run, tmp_path):
