@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 .DEFAULT_GOAL := help
-.PHONY: help test test-full lint units sanity demo demo-down lock clean
+.PHONY: help quick test test-full lint units sanity demo demo-down lock clean
 SHELL := /bin/bash
 
 help: ## show this
@@ -15,6 +15,9 @@ demo: ## two Mac stand-ins, site.yml over SSH, a Linux build from a real VM on e
 
 demo-down: ## remove all that the demo made
 	@tests/lab/demo-down.sh
+
+quick: ## lint, and the unit tests on one Python: a first green test in minutes
+	@tests/tools/test.sh --quick
 
 test: ## lint, sanity, units, and the whole thing end to end on a stand-in (at most 25 minutes on 2 cores)
 	@tests/tools/test.sh

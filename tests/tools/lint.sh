@@ -9,7 +9,7 @@ set -euo pipefail
 . "$(dirname -- "$0")/common.sh"
 cd "$ROOT"
 
-ALL=(ruff mypy yamllint shellcheck headers tools specs docs ansible-lint build)
+ALL=(ruff mypy yamllint shellcheck headers tools specs docs guides ansible-lint build)
 
 if [ $# -ne 1 ]; then
     [ $# -gt 0 ] || set -- "${ALL[@]}"
@@ -65,6 +65,10 @@ docs)
     cd "$COPY"
     ANSIBLE_COLLECTIONS_PATH=$CACHE antsibull-docs lint-collection-docs --plugin-docs .
     antsibull-changelog lint
+    ;;
+guides)
+    # Links, names and examples in README, guides, roles and modules.
+    pytest -q -p no:cacheprovider tests/docs
     ;;
 ansible-lint)
     tests/tools/copy.sh

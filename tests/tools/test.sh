@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# test.sh [--full]: what `make test` and `make test-full` run. One line per stage; a failing stage shows its log.
+# test.sh [--quick|--full]: what `make quick`, `make test` and `make test-full` run. One line per stage; a failing stage shows its log.
 # The last line is "N passed, N failed, N skipped" over all of pytest's tests and all other stages.
 # The functions are called by a trap and by `stage`, which shellcheck does not see:
 # shellcheck disable=SC2317
@@ -29,6 +29,13 @@ ansible_test() {
 }
 
 stage 'Tools and Python environment' tests/tools/setup.sh
+
+if [ "${1:-}" = --quick ]; then
+    status=0
+    stage 'Lint' tests/tools/lint.sh || status=1
+    stage "Units (Python of .cache/venv)" tests/tools/unit.sh || status=1
+    exit "$status"
+fi
 
 # The lab takes minutes when its cache is empty, mostly waiting for packages; the tests against real programs wait for
 # them. Both go on in the background, as there is enough else to do. Each leaves NAME.txt, and NAME.end: status, seconds.
