@@ -10,9 +10,8 @@ import re
 import typing as t
 from pathlib import Path
 
-import pytest
-
 import pages
+import pytest
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^ *```.*?^ *```", re.M | re.S)
