@@ -185,6 +185,8 @@ class Adoption:
         os.makedirs(self.options.working_directory, mode=0o755, exist_ok=True)
         uid, gid = root_owned(0o600).ids()
         _adopt_disk.move(move["from"], move["to"], uid, gid, 0o600)
+        record = self.manifest.read().adoption
+        self.manifest.note_adoption({**record, "disk": {**record["disk"], **_adopt_disk.mark(move["to"])}})
 
     def install_keys(self) -> None:
         """The client's key pair where the Nix daemon looks for it; the role credentials sees to owner and mode."""

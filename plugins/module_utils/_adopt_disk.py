@@ -102,14 +102,58 @@ def _copy(source: str, target: str) -> None:
         os.fsync(new.fileno())
 
 
+def mark(path: str) -> dict[str, t.Any]:
+    """What tells this disk from every other in its directory, whatever it is renamed to and however it grows."""
+    status = os.stat(path)
+    # A file system may use a number again, of a file that is gone; when a file was made, not every system says.
+    return {"inode": status.st_ino, "born": getattr(status, "st_birthtime", None)}
+
+
+def original(disk: t.Mapping[str, t.Any] | None) -> str | None:
+    """Where an adopted disk lies now: in its place, or aside since the builder has another. None where it is not there.
+
+    Without a mark (the adoption was not finished) it is what lies in its place.
+    """
+    if not disk:
+        return None
+    target = str(disk["to"])
+    if "inode" not in disk:
+        return target if os.path.lexists(target) else None
+    directory, name = os.path.split(target)
+    for path in (target, *(os.path.join(directory, other) for other in _names(directory) if other.startswith(f"{name}."))):
+        with contextlib.suppress(OSError):
+            if {key: disk[key] for key in ("inode", "born")} == mark(path):
+                return path
+    return None
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
 def can_give_back(disk: t.Mapping[str, t.Any] | None) -> bool:
     """Whether an adopted disk lies elsewhere than before, and its old place is free."""
-    if not disk or disk["from"] == disk["to"]:
-        return False
-    return bool(os.path.exists(disk["to"]) and not os.path.lexists(disk["from"]))
+    return disk is not None and original(disk) not in (None, disk["from"]) and not os.path.lexists(disk["from"])
+
+
+def why_not(disk: t.Mapping[str, t.Any] | None) -> tuple[str, str] | None:
+    """(path, reason) of what stays in the adopted disk's place, or of that disk, where it cannot go back. None: it can."""
+    path = original(disk)
+    if not disk or path == disk["from"] or can_give_back(disk):
+        return None
+    if path is not None:
+        return path, f"is the disk of the builder that was adopted, and its old place {disk['from']} is taken"
+    if os.path.lexists(disk["to"]):
+        return disk["to"], "is another file than the adopted disk, so it was not given back; remove it if you do not need it"
+    return None
 
 
 def give_back(disk: t.Mapping[str, t.Any]) -> None:
     """Bring an adopted disk to where it was, with the owner and mode that it had."""
-    os.makedirs(os.path.dirname(disk["from"]), exist_ok=True)
-    move(disk["to"], disk["from"], disk["uid"], disk["gid"], disk["mode"])
+    source = original(disk)
+    if source is not None:
+        os.makedirs(os.path.dirname(disk["from"]), exist_ok=True)
+        move(source, disk["from"], disk["uid"], disk["gid"], disk["mode"])

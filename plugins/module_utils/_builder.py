@@ -25,6 +25,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_imag
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec, layout_from
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_turn import Turn
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
@@ -88,21 +89,30 @@ def _running(params: dict[str, t.Any], runner: Runner, check_mode: bool, progres
         before=change.before,
         after=change.after,
         header=spec.layout.working_directory,
+        warnings=report.warnings,
     )
 
 
 def _stopped(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
     layout = layout_from(params)
     waits = {"drain_timeout": params["drain_timeout"], "stop_timeout": params["stop_timeout"]}
-    tools = Tools(runner=runner)
-    progress.phase("stop")
-    stopped = _builder_change.stop(layout, tools, check_mode, uri=params["uri"], force=params["force"], **waits)
+    turn = _turn(params, check_mode, progress)
+    change = {"uri": params["uri"], "force": params["force"], "progress": progress}
+    stopped = _builder_change.stop(layout, Tools(runner=runner), turn, **change, **waits)
     return Outcome(
         changed=stopped,
         before="VM: loaded\n" if stopped else "",
         after="VM: not loaded\n" if stopped else "",
         header=layout.label,
+        warnings=[] if turn is None else turn.warnings,
     )
+
+
+def _turn(params: t.Mapping[str, t.Any], check_mode: bool, progress: Progress) -> Turn | None:
+    """For what others' work is not to be mixed up with; None in check mode."""
+    if check_mode:
+        return None
+    return Turn(layout_from(params), wait=float(params["drain_timeout"]), force=bool(params["force"]), progress=progress)
 
 
 def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
@@ -194,10 +204,11 @@ def _ready(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress:
     return Outcome(changed=False, result=dict(result, ready=True, boot_id=ready.boot_id, seconds=ready.seconds))
 
 
-def _absent(params: dict[str, t.Any], runner: Runner, check_mode: bool, _progress: Progress) -> Outcome:
-    removal = _builder_apply.remove(params, runner, check_mode)
+def _absent(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
+    turn = _turn(params, check_mode, progress)
+    removal = _builder_apply.remove(params, runner, None if turn is None else turn.taken())
     layout = layout_from(params)
-    warnings = []
+    warnings = [] if turn is None else turn.warnings
     if removal.foreign:
         warnings.append(
             f"{layout.working_directory}: stays, because it holds what is not the builder's: {', '.join(removal.foreign)}."

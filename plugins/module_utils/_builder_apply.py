@@ -225,14 +225,17 @@ def _make_directory(path: str, mode: int) -> None:
     _files.set_ownership(path, planning.root_owned(mode))
 
 
-def remove(params: t.Mapping[str, t.Any], runner: Runner, check_mode: bool) -> Removal:
-    """state=absent. StateError while the job is loaded or its VM runs: their files must not vanish under them."""
+def remove(params: t.Mapping[str, t.Any], runner: Runner, turn: t.ContextManager[None] | None) -> Removal:
+    """state=absent. StateError while the job is loaded or its VM runs: their files must not vanish under them.
+
+    turn: what keeps other runs away meanwhile; None in check mode.
+    """
     layout = layout_from(params)
     keep_data = bool(params["keep_data"])
     spared = Manifest().read().spared("builder")
-    if check_mode:
+    if turn is None:
         return planning.plan_removal(layout, keep_data, spared)
-    with exclusive(layout.profile):
+    with turn:
         removal = planning.plan_removal(layout, keep_data, spared)
         if removal.changed:
             _refuse_while_running(layout, runner)

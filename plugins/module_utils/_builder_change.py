@@ -56,6 +56,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec
     Spec,
     connect_address,
 )
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_turn import Turn
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, LinuxBuilderError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
 
@@ -64,13 +65,17 @@ _LEAST = 10.0  # seconds that a guest gets for its first answer, however long it
 
 @dataclasses.dataclass
 class Report:
-    """What was found, planned and done. taken: the phases that were gone through. ready: None in check mode."""
+    """What was found, planned and done. taken: the phases that were gone through. ready: None in check mode.
+
+    warnings: what was put off, in words.
+    """
 
     change: Change
     current: Current
     realised: Realised | None
     taken: list[str]
     ready: Ready | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
 
 class Changer:
@@ -88,6 +93,7 @@ class Changer:
         self._hold = _builder_drain.Hold()
         self._started = 0.0  # by the clock, when the VM was
         self._ready: Ready | None = None
+        self._without: Change | None = None  # the change without a restart that can wait
 
     def run(self, check_mode: bool) -> Report:
         """Read, plan, and unless `check_mode` change. Raises the collection's errors; `rolled_back` is in their details."""
@@ -144,6 +150,8 @@ class Changer:
         serves = found.service is not None and found.service.running
         reasons = self.tools.reasons(self.spec, found.current, self.tools.runner) if serves else ()
         change = make_change(self.spec, found, files, origin, disk, reasons)
+        if change.deferrable:
+            self._without = make_change(self.spec, found, files, origin, disk)
         return Report(change, found.current, realised, self._taken)
 
     def _stage(self, found: Found, check_mode: bool) -> Realised | None:
@@ -208,8 +216,21 @@ class Changer:
                 self._enter(phase)
                 steps[phase]()
             except (LinuxBuilderError, OSError) as exc:
-                raise self._failed(phase, in_words(exc), journal, change, found.journal is not None) from exc
+                error = self._failed(phase, in_words(exc), journal, change, found.journal is not None)
+                if phase == DRAIN and self._without is not None:
+                    self._put_off(report, found, realised, error)
+                    return
+                raise error from exc
         self._finish(origin, realised.store_path)
+
+    def _put_off(self, report: Report, found: Found, realised: Realised, error: LinuxBuilderError) -> None:
+        """Do what remains without the restart, which a later run sees the need for too."""
+        report.warnings.append(
+            f"{self.spec.layout.label}: not restarted now ({'; '.join(report.change.why)}); the next run tries again. "
+            f"{error.message}"
+        )
+        report.change, self._without = t.cast(Change, self._without), None
+        self._carry_out(report, found, realised)
 
     def _drain(self) -> None:
         self._hold = self.tools.drain(self.spec.uri, self.spec.drain_timeout, self.spec.force)
@@ -367,17 +388,27 @@ def superfluous(profile: str, keep: int, target: int | None) -> list[str]:
 
 
 def stop(
-    layout: Layout, tools: Tools, check_mode: bool, *, uri: str, force: bool, drain_timeout: float, stop_timeout: float
+    layout: Layout,
+    tools: Tools,
+    turn: Turn | None,
+    *,
+    uri: str,
+    force: bool,
+    drain_timeout: float,
+    stop_timeout: float,
+    progress: Progress = SILENT,
 ) -> bool:
-    """state=stopped: drain, then take the job out. The timeouts in seconds. Returns whether it was loaded."""
-    if check_mode:
+    """state=stopped: drain, then take the job out. turn: None in check mode. Returns whether it was loaded."""
+    if turn is None:
         return tools.job(layout, tools.runner).look() is not None
-    with exclusive(layout.profile):
+    with turn.taken():
         job = tools.job(layout, tools.runner)
         if job.look() is None:
             return False
+        progress.phase(DRAIN)
         hold = tools.drain(uri, drain_timeout, force)
         try:
+            progress.phase(STOP)
             job.stop(stop_timeout)
         finally:
             hold.release()

@@ -49,6 +49,7 @@ class Change:
     """What to do. phases: those to take, in order; only `ready` where all is as it was asked for.
 
     why: the reasons for a restart of the VM, in words; empty when it keeps running. before, after: for --diff.
+    deferrable: whether nothing but what the VM does by itself (its clock) asks for the restart.
     """
 
     files: Plan
@@ -56,6 +57,7 @@ class Change:
     why: tuple[str, ...]
     before: str
     after: str
+    deferrable: bool = False
 
     @property
     def changed(self) -> bool:
@@ -133,7 +135,7 @@ def make_change(spec: Spec, found: Found, files: Plan, origin: Origin, disk: str
     why = (*_reasons(found, files, same_job), *([f"disk: {disk}"] if disk else []), *reasons)
     loaded = found.service is not None
     resumed = found.journal is not None  # what had changed before it was killed cannot be seen any more
-    stop = found.service is not None and (bool(why) or found.service.stopping)
+    stop = bool(why) and loaded
     wanted = {
         DRAIN: stop and found.service is not None and not found.service.stopping,
         STOP: stop,
@@ -153,7 +155,7 @@ def make_change(spec: Spec, found: Found, files: Plan, origin: Origin, disk: str
         before += f"VM: {found.service.state or 'loaded' if found.service is not None else 'not loaded'}\n"
         after += f"VM: {'restarted (' + '; '.join(why) + ')' if stop else 'running'}\n"
         after += f"disk {spec.layout.disk}: {disk}\n" if disk and not stop else ""
-    return Change(files, phases, why, before, after)
+    return Change(files, phases, why, before, after, deferrable=DRAIN in phases and why == tuple(reasons))
 
 
 def _reasons(found: Found, files: Plan, same_job: bool) -> list[str]:
@@ -167,4 +169,6 @@ def _reasons(found: Found, files: Plan, same_job: bool) -> list[str]:
         reasons.append("another launchd job" if files.switch else "other host-side options")
     if found.service_path is not None:
         reasons.append(f"loaded from {found.service_path}")
+    if found.service.stopping:
+        reasons.append("it was being stopped")
     return reasons

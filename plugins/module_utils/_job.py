@@ -23,6 +23,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import stat
 import time
 import typing as t
@@ -30,7 +31,7 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _job_start
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, LinuxBuilderError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import read_status
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import Status, read_status
 
 ROOT = "/var/run/nixmac-linux-builder"
 PARAMETER = "_job"  # what the action plugin passes: {"wait": seconds, "token": which job, for all but the first call}
@@ -38,6 +39,8 @@ ANSWER = "still_at_it"  # what it gets back while the work goes on
 
 _POLL = 0.1  # seconds between two looks at the lock
 _LONGEST_WAIT = 60.0  # seconds that one execution of the module may wait
+
+_AGAIN = "The work of an earlier run had failed, and it is done again: {}"
 
 Execute = t.Callable[[dict[str, t.Any], bool], Outcome]
 
@@ -71,6 +74,16 @@ class Job:
         """What was written when it began; {} where that was cut short."""
         return _read(self.path(_job_start.RECORD))
 
+    @property
+    def process(self) -> int | None:
+        """Its process; None where it has not said so yet."""
+        number = _read(self.path(_job_start.PROCESS)).get("pid")
+        return number if isinstance(number, int) else None
+
+    def status(self) -> Status:
+        """How far it is."""
+        return read_status(self.path(_job_start.STATUS))
+
     def running(self) -> bool:
         """Whether its process lives."""
         try:
@@ -93,6 +106,27 @@ class Job:
                 return False
             time.sleep(_POLL)
         return True
+
+    def end(self, seconds: float) -> bool:
+        """Ask its process to end, and what it started with it; whether it has within `seconds`."""
+        deadline = time.monotonic() + seconds
+        while self.process is None and self.running() and time.monotonic() < deadline:
+            time.sleep(_POLL)  # it has just begun
+        process = self.process
+        if process is not None and self.running():  # which holds the lock, so that the number is still its
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
+        return self.wait(deadline - time.monotonic())
+
+
+def running(root: str, area: str) -> list[Job]:
+    """The jobs of a kind of work that go on now. area: of the work, as in the name of a job's directory."""
+    try:
+        names = sorted(os.listdir(root))
+    except OSError:
+        return []
+    jobs = [Job(os.path.join(root, name)) for name in names if name.rpartition("-")[0] == area]
+    return [job for job in jobs if job.running()]
 
 
 def detachable(execute: Work) -> Execute:
@@ -129,13 +163,19 @@ class Desk:
             picked_up = os.path.isdir(self.job.directory)
             earlier: dict[str, t.Any] = {}
             if picked_up and not self.job.running():
-                earlier = self._left_over(warnings)
-                shutil.rmtree(self.job.directory)
+                try:
+                    earlier = self._left_over(warnings)
+                finally:
+                    shutil.rmtree(self.job.directory)
                 self._start(earlier)
             elif not picked_up:
                 self._start(earlier)
             token = str(self.job.record().get("token"))
-        outcome = self._answer(token, wait)
+        try:
+            outcome = self._answer(token, wait)
+        except LinuxBuilderError as exc:
+            exc.details.update({"picked_up": True} if picked_up else {})
+            raise
         outcome.warnings += warnings
         if picked_up:
             outcome.result["picked_up"] = True
@@ -155,14 +195,26 @@ class Desk:
         """What an ended job, whose result nobody read, tells the one that starts now.
 
         Its result is not passed on: that time has gone by since. The work is done again, which finds most of it done; what
-        was changed then counts as changed now.
+        was changed then counts as changed now. Only work that was undone has an end that doing it again would not find: its
+        error is raised, once, and the run after that tries it again.
         """
         try:
             outcome = self._read_result()
-        except (LinuxBuilderError, OSError, RuntimeError) as exc:
-            warnings.append(f"The work of an earlier run had failed, and it is done again: {exc}")
+        except LinuxBuilderError as exc:
+            if exc.details.get("rolled_back"):
+                raise self._undone(exc) from exc
+            warnings.append(_AGAIN.format(exc))
+            return {}
+        except (OSError, RuntimeError) as exc:
+            warnings.append(_AGAIN.format(exc))
             return {}
         return {"changed": outcome.changed, "before": outcome.before, "after": outcome.after}
+
+    def _undone(self, error: LinuxBuilderError) -> LinuxBuilderError:
+        status = _files.lstat(self.job.path(_job_start.RESULT))
+        when = "" if status is None else time.strftime(" at %Y-%m-%d %H:%M:%S UTC", time.gmtime(status.st_mtime))
+        words = f"That was the end{when} of an earlier run's work, which no run had reported yet. Run again to try it again."
+        return LinuxBuilderError(f"{error.message} {words}", **{**error.details, "picked_up": True})
 
     def _answer(self, token: str, wait: float) -> Outcome:
         if not self.job.wait(wait):
@@ -177,7 +229,7 @@ class Desk:
                 shutil.rmtree(self.job.directory, ignore_errors=True)
 
     def _still_at_it(self, token: str) -> dict[str, t.Any]:
-        status = read_status(self.job.path(_job_start.STATUS))
+        status = self.job.status()
         began = self.job.record().get("began")
         now = time.time()
         seconds = now - began if isinstance(began, (int, float)) else 0.0
@@ -201,7 +253,7 @@ class Desk:
             raise OSError(*result["os_error"])
         if "crash" in result:
             raise RuntimeError(result["crash"])
-        phase = read_status(self.job.path(_job_start.STATUS)).phase
+        phase = self.job.status().phase
         raise StateError(
             f"{self.job.directory}: the work was killed"
             + (f" in phase {phase}" if phase else "")

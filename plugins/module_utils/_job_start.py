@@ -33,6 +33,7 @@ LOCK = "lock"
 RECORD = "job.json"
 STATUS = "status.json"
 RESULT = "result.json"
+PROCESS = "process.json"
 OUTPUT = "output"
 CODE = "code.zip"
 
@@ -84,6 +85,7 @@ def main(directory: str, entry: str) -> None:
     """What the process does: the work, and its result into the job's directory."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
+    _write(os.path.join(directory, PROCESS), {"pid": os.getpid()})
     with open(os.path.join(directory, RECORD), encoding="utf-8") as stream:
         record = json.load(stream)
     _write(os.path.join(directory, RESULT), _result(entry, record["params"], os.path.join(directory, STATUS)))

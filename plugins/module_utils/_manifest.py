@@ -21,7 +21,7 @@ import stat
 import time
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 
 DIRECTORY = "/var/db/nixmac.linux_builder"
@@ -97,7 +97,11 @@ class Contents:
         mine = {path: entry for path, entry in self.entries.items() if entry.part == part and entry.foreign}
         inside = {os.path.join(path, name) for path, entry in mine.items() for name in entry.names}
         disk = self.adoption.get("disk")
-        adopted = {str(disk["to"])} if part == "builder" and disk else set()
+        adopted: set[str] = set()
+        if part == "builder" and disk:
+            # Aside, where the builder has had another disk since. What lies in its place then is this collection's.
+            adopted = {_adopt_disk.original(disk) or str(disk["to"])}
+            inside -= {str(disk["to"])}
         gone = {path for path, entry in self.entries.items() if GONE in entry.ours}
         return frozenset(({*mine} | inside | adopted) - gone)
 

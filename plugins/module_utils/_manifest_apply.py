@@ -86,14 +86,15 @@ def _leave(params: t.Mapping[str, t.Any], check_mode: bool, manifest: Manifest) 
         contents = of_older_version(params["working_directory"])
         if not check_mode:
             manifest.begin_legacy(params["working_directory"])
-    key = params["client_key"]
+    key, disk = params["client_key"], contents.adoption.get("disk")
     result = {
         "owned": {part: contents.owns(part) for part in PARTS},
         "legacy": bool(contents.legacy),
         "adopted": bool(contents.adoption),
         "remove_key": all(_may(contents, "credentials", path) for path in (key, f"{key}.pub")),
         "service": _service(contents, os.path.join(_DAEMONS, f"{params['label']}.plist")),
-        "keep_disk": bool(contents.adoption.get("disk")),
+        # Aside there is another one in its place, which is the builder's own.
+        "keep_disk": disk is not None and _adopt_disk.original(disk) in (None, disk["to"]),
     }
     return Outcome(False, result, warnings=warnings)
 
@@ -149,6 +150,7 @@ class Return:
         self.directory = str(params["working_directory"])
         self.manifest = manifest
         self.launchctl = launchctl or Launchctl(Runner())
+        self._stays: list[dict[str, str]] = []  # of an adopted disk
 
     def run(self, check_mode: bool) -> Outcome:
         """Read, plan, and unless `check_mode` apply."""
@@ -184,8 +186,10 @@ class Return:
         kept = {path for path, entry in contents.entries.items() if self._kept(path, entry)}
         contents = dataclasses.replace(contents, entries={p: e for p, e in contents.entries.items() if p not in kept})
         plan = planning.make_plan(contents, {path: look(path)[0] for path in contents.entries}, self.parts)
-        disk = self._gives_adopted_back and _adopt_disk.can_give_back(contents.adoption.get("disk"))
-        return plan, disk
+        adopted = contents.adoption.get("disk") if self._gives_adopted_back else None
+        stays = _adopt_disk.why_not(adopted)
+        self._stays = [] if stays is None else [{"path": stays[0], "reason": stays[1]}]
+        return plan, _adopt_disk.can_give_back(adopted)
 
     def _apply(self, step: planning.Step) -> planning.Step | None:
         """Carry out a step; returns it as one that left its path where that was not possible."""
@@ -259,10 +263,10 @@ class Return:
         result = {
             "removed": plan.of(planning.REMOVE),
             "restored": plan.of(planning.RESTORE) + plan.of(planning.ACCESS),
-            "left": plan.left,
+            "left": plan.left + self._stays,
             "disk_given_back": disk,
         }
-        words = [f"{item['path']}: stays, {item['reason']}." for item in plan.left]
+        words = [f"{item['path']}: stays, {item['reason']}." for item in plan.left + self._stays]
         before, after = plan.before, plan.after
         if disk:
             before, after = before + "disk: in the builder's directory\n", after + "disk: where it was before the adoption\n"

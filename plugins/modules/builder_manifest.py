@@ -127,7 +127,9 @@ service:
   returned: O(state=leaving)
   type: str
 keep_disk:
-  description: Whether the builder's disk was there before, in whatever place.
+  description:
+    - Whether the builder's disk was there before, in whatever place. Not where that one was moved aside since, and the builder
+      has one of its own.
   returned: O(state=leaving)
   type: bool
 removed:

@@ -42,7 +42,8 @@ options:
     description:
       - V(running) brings the builder to what was asked for and has it serve; see the description.
       - V(stopped) waits for running builds, shuts the guest down in order and takes the launchd job out. It comes back with
-        V(running), or at the next start of the Mac.
+        V(running), or at the next start of the Mac. Work of another run that goes on by itself on the Mac is waited for too,
+        up to O(drain_timeout), or ended with O(force). So does V(absent).
       - V(present) realises the package and writes the files. Neither the launchd job nor a running VM is touched.
       - V(staged) realises the package too and roots it as C(next) in O(working_directory), but leaves the profile and all else
         alone. It is for a change that has to happen while the VM is stopped, such as that of the host key.
@@ -157,6 +158,7 @@ options:
     description:
       - Seconds by which the guest's clock may differ from the Mac's. A guest that is further off is restarted in order as soon
         as it has nothing to build, since C(builder) may not set the clock there. V(0) means never.
+      - Where builds do not end within O(drain_timeout), that restart is left to the next run, with a warning.
     type: int
     default: 60
   ca_file:
@@ -251,7 +253,7 @@ options:
     type: int
     default: 600
   force:
-    description: Stop the VM even under running builds. They fail.
+    description: Stop the VM even under running builds, and under another run's work. They fail.
     type: bool
     default: false
   prove:

@@ -29,6 +29,8 @@ def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SIL
     while not (folder / "gate").exists():
         time.sleep(0.05)
     how = params.get("how", "well")
+    if how == "rolled back":
+        raise StateError("the new one did not answer; the one from before was put back", rolled_back=True, phase="ready")
     if how == "error":
         raise StateError("nothing: is as it should be", hint="none")
     if how == "os_error":

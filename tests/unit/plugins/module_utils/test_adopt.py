@@ -321,6 +321,72 @@ def test_a_disk_goes_back_only_to_a_free_place(tmp_path: Path) -> None:
     assert not _adopt_disk.can_give_back(None)
 
 
+def adopted(tmp_path: Path, place: str = "a/nixos.qcow2") -> dict[str, t.Any]:
+    """A disk in the builder's directory, taken from `place`."""
+    old, new = tmp_path / place, tmp_path / "wd/nixos.qcow2"
+    for path in (old, new):
+        path.parent.mkdir(exist_ok=True)
+    old.write_bytes(b"original")
+    disk = _adopt_disk.describe(str(old), str(new))
+    _adopt_disk.move(disk["from"], disk["to"], *uid(), 0o600)
+    return {**disk, **_adopt_disk.mark(disk["to"])}
+
+
+@pytest.mark.parametrize("name", ["nixos.qcow2.aside-20261123T120000Z", "nixos.qcow2.before"])
+def test_the_disk_that_was_adopted_goes_back_from_aside_and_the_builders_own_does_not(tmp_path: Path, name: str) -> None:
+    disk = adopted(tmp_path)
+    new = Path(disk["to"])
+    with new.open("ab") as stream:  # it grows in place
+        stream.write(b", grown")
+    new.rename(new.parent / name)
+    new.write_bytes(b"raw disk of vz")
+    new.with_name(f"{new.name}.aside-20261123T110000Z").write_bytes(b"another one")
+    assert _adopt_disk.original(disk) == str(new.parent / name)
+    assert _adopt_disk.can_give_back(disk)
+    _adopt_disk.give_back(disk)
+    assert Path(disk["from"]).read_bytes() == b"original, grown"
+    assert new.read_bytes() == b"raw disk of vz"
+
+
+def test_another_disk_is_not_given_back_for_one_that_is_gone(tmp_path: Path) -> None:
+    disk = adopted(tmp_path)
+    new = Path(disk["to"])
+    os.rename(new, tmp_path / "kept elsewhere")  # and its number is not used again
+    new.write_bytes(b"made anew")
+    assert _adopt_disk.original(disk) is None
+    assert not _adopt_disk.can_give_back(disk)
+    path, reason = _adopt_disk.why_not(disk) or ("", "")
+    assert (path, "another file than the adopted disk" in reason) == (str(new), True)
+    new.unlink()
+    assert _adopt_disk.why_not(disk) is None
+
+
+def test_a_number_that_is_used_again_is_not_the_disk_where_the_system_tells_its_birth(tmp_path: Path) -> None:
+    disk = adopted(tmp_path)
+    assert _adopt_disk.original({**disk, "born": 1.5}) is None
+
+
+def test_a_place_that_is_taken_is_told(tmp_path: Path) -> None:
+    disk = adopted(tmp_path)
+    assert _adopt_disk.why_not(disk) is None
+    Path(disk["from"]).write_bytes(b"somebody's")
+    path, reason = _adopt_disk.why_not(disk) or ("", "")
+    assert (path, reason.endswith(f"{disk['from']} is taken")) == (disk["to"], True)
+
+
+def test_a_disk_that_was_adopted_in_its_place_goes_back_to_it_from_aside(tmp_path: Path) -> None:
+    disk = adopted(tmp_path, "wd/nixos.qcow2")
+    new = Path(disk["to"])
+    assert (_adopt_disk.can_give_back(disk), _adopt_disk.why_not(disk)) == (False, None)
+    aside = new.rename(new.with_name(f"{new.name}.aside-20261123T120000Z"))
+    new.write_bytes(b"raw disk of vz")
+    assert (_adopt_disk.why_not(disk) or ("", ""))[0] == str(aside)
+    new.unlink()  # by the removal of the builder
+    assert _adopt_disk.can_give_back(disk)
+    _adopt_disk.give_back(disk)
+    assert new.read_bytes() == b"original"
+
+
 # -- the whole of it -------------------------------------------------------------------------------------------------
 
 

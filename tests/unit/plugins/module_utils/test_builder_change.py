@@ -16,6 +16,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import Journal, Origin
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_turn import Turn
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.builder_world import (
@@ -131,7 +132,10 @@ def test_a_job_that_is_not_loaded_is_started(builder: World) -> None:
 
 def test_a_job_on_its_way_out_is_waited_for(builder: World) -> None:
     builder.service = Service("system/x", path=f"{builder.root}/daemons/org.example.builder.plist", state="SIGTERMed")
-    assert builder.change(update=False).taken == ["stop", "start", "ready"]
+    report = builder.change(update=False)
+    assert report.taken == ["stop", "start", "ready"]
+    assert report.change.why == ("it was being stopped",)
+    assert "VM: restarted (it was being stopped)\n" in report.change.after
 
 
 def test_a_job_of_the_label_from_another_file_is_replaced(builder: World) -> None:
@@ -156,6 +160,49 @@ def test_running_builds_leave_everything_as_it_is(builder: World) -> None:
     assert planning.read_generation(builder.layout.profile).store_path == builder.vm
     builder.change(force=True)
     assert builder.serves() == "2"
+
+
+def test_a_restart_for_the_clock_alone_is_put_off_where_builds_do_not_end(builder: World) -> None:
+    builder.reasons, builder.busy = ["its clock is 120 s off"], True
+    report = builder.change(update=False)
+    assert (report.change.changed, report.change.why, report.taken) == (False, (), ["drain"])
+    assert len(report.warnings) == 1
+    assert "not restarted now (its clock is 120 s off); the next run tries again. builds still run" in report.warnings[0]
+    assert (builder.boots, builder.serves()) == (1, "1")
+    assert not os.path.exists(builder.layout.journal)
+    builder.busy = False
+    report = builder.change(update=False)
+    assert (report.change.why, report.warnings, builder.boots) == (("its clock is 120 s off",), [], 2)
+
+
+def test_what_needs_no_restart_is_done_where_that_for_the_clock_is_put_off(builder: World) -> None:
+    builder.reasons, builder.busy = ["its clock is 120 s off"], True
+    os.unlink(builder.layout.known_hosts)
+    report = builder.change(update=False)
+    assert report.taken == ["drain", "switch", "ready"]
+    assert (report.change.phases, len(report.warnings)) == (("switch", "ready"), 1)
+    assert os.path.exists(builder.layout.known_hosts)
+
+
+def test_a_restart_that_was_asked_for_is_not_put_off_with_that_for_the_clock(builder: World) -> None:
+    builder.reasons, builder.busy = ["its clock is 120 s off"], True
+    with pytest.raises(StateError, match="builds still run"):
+        builder.change(update=False, cores=7)
+
+
+def test_a_restart_for_the_clock_is_put_off_in_a_run_that_goes_on_with_another_ones_change(
+    builder: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder.revision = "2"
+    with monkeypatch.context() as patch:
+        patch.setattr(builder, "prove", kill)
+        with pytest.raises(Killed):
+            builder.change()
+    builder.reasons, builder.busy = ["its clock is 120 s off"], True
+    report = builder.change(update=False)
+    assert report.taken == ["drain", "ready", "prove"]
+    assert (builder.boots, len(report.warnings)) == (2, 1)
+    assert not os.path.exists(builder.layout.journal)
 
 
 def test_a_disk_that_is_refused_leaves_everything_as_it_is(builder: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -509,8 +556,9 @@ def stop(world: World, check_mode: bool = False, force: bool = False) -> bool:
     world.steps.clear()
     (pathlib.Path(world.layout.working_directory)).mkdir(parents=True, exist_ok=True)
     _builder_journal.write(world.layout, Journal("stop", "", Origin()))  # FakeJob looks for one
+    turn = None if check_mode else Turn(world.layout, wait=1.0, force=force, root=str(world.root / "jobs"))
     return _builder_change.stop(
-        world.layout, world.tools(), check_mode, uri="ssh-ng://x", force=force, drain_timeout=1.0, stop_timeout=1.0
+        world.layout, world.tools(), turn, uri="ssh-ng://x", force=force, drain_timeout=1.0, stop_timeout=1.0
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pathlib
+import stat
 import typing as t
 
 import pytest
@@ -35,7 +36,9 @@ class Time:
             self.after()
 
     def drain(self, directory: pathlib.Path, timeout: float = 100, force: bool = False, uri: str = URI) -> draining.Hold:
-        return draining.drain(uri, timeout, force, directory=str(directory), clock=lambda: self.now, sleep=self.sleep)
+        machines = str(directory.parent / "machines")
+        places = {"directory": str(directory), "machines": machines}
+        return draining.drain(uri, timeout, force, **places, clock=lambda: self.now, sleep=self.sleep)
 
 
 class Build:
@@ -115,3 +118,56 @@ def test_the_builds_of_the_form_of_the_manual_count(tmp_path: pathlib.Path) -> N
 
 def test_a_mac_that_never_built_has_nothing_to_wait_for(tmp_path: pathlib.Path) -> None:
     Time().drain(tmp_path / "none").release()
+
+
+ENTRY = f"# ours\nssh-ng://me@big x86_64-linux - 3\n{URI} aarch64-linux /key 2 1 kvm - -\n"
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["the directory is there", "Nix has never had a builder"])
+def test_before_the_first_build_its_slots_are_made_as_nix_makes_them(tmp_path: pathlib.Path, there: bool) -> None:
+    load = tmp_path / "current-load"
+    if there:
+        load.mkdir()
+    (tmp_path / "machines").write_text(ENTRY)
+    hold = Time().drain(load)
+    assert sorted(path.name for path in load.iterdir()) == list(SLOTS)
+    assert draining.busy(URI, str(load)) == list(SLOTS)
+    for name in SLOTS:
+        status = (load / name).lstat()
+        assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_size) == (0o600, os.geteuid(), 0)
+    hold.release()
+    assert draining.busy(URI, str(load)) == []
+
+
+def test_a_slot_that_a_build_has_is_not_made_anew(load: pathlib.Path) -> None:
+    (load.parent / "machines").write_text(ENTRY)
+    build = Build(load / SLOTS[0])
+    with pytest.raises(StateError, match=f"1 builds still run .*{SLOTS[0]}"):
+        Time().drain(load, timeout=5)
+    build.end()
+
+
+def test_no_slot_is_made_where_nix_hook_is_another_users(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "machines").write_text(ENTRY)
+    (tmp_path / "current-load").mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    Time().drain(tmp_path / "current-load").release()
+    Time().drain(tmp_path / "none").release()
+    assert list((tmp_path / "current-load").iterdir()) == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_slots_of_an_entry_with_parameters_are_made_too(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "machines").write_text(f"{URI}?max-connections=4 aarch64-linux\n{URI}2 aarch64-linux - 9\n")
+    load = tmp_path / "current-load"
+    load.mkdir()
+    Time().drain(load).release()
+    assert [path.name for path in load.iterdir()] == ["ssh-ng:__builder@linux-builder?max-connections=4-0"]
+
+
+def test_the_slots_of_lix_count(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "ssh-ng:__builder@linux-builder-0a9bcdfghijklmnp-1").touch()
+    build = Build(tmp_path / "ssh-ng:__builder@linux-builder-0a9bcdfghijklmnp-1")
+    with pytest.raises(StateError, match="builds still run"):
+        Time().drain(tmp_path, timeout=1)
+    build.end()

@@ -404,7 +404,7 @@ def absent(spec: Spec, nix: FakeNix, check_mode: bool = False, keep_data: bool =
         "label": layout.label,
         "keep_data": keep_data,
     }
-    return _builder_apply.remove(params, nix, check_mode)
+    return _builder_apply.remove(params, nix, None if check_mode else _builder_apply.exclusive(layout.profile))
 
 
 def test_absent_leaves_the_mac_as_it_was_before_the_first_run(spec: Spec, nix: FakeNix, tmp_path: pathlib.Path) -> None:

@@ -356,6 +356,22 @@ def test_a_vm_that_ignores_sigterm_is_killed(sh_stage: Stage) -> None:
     assert "by signal" in sh_stage.log()
 
 
+def test_the_console_of_a_vm_that_was_ended_by_signal_is_in_the_log_when_the_runner_ends(sh_stage: Stage) -> None:
+    """The runner waits for the reader, and leaves nothing of the log's behind for the next one or for newsyslog."""
+    (sh_stage.root / "refuse").touch()
+    (sh_stage.root / "last").write_text("".join(f"last words {number}\n" for number in range(50)))
+    sh_stage.put(sh_stage.program, VM.replace("echo TERM", 'cat "$STAGE/last"; echo TERM', 1))
+    process = sh_stage.started()
+    sh_stage.logged("console of")
+    readers = sh_stage.readers()
+    assert readers
+    process.send_signal(signal.SIGTERM)
+    assert ended(process) == 0
+    assert [line for line in sh_stage.lines("log") if "last" in line] == sh_stage.lines("last")
+    assert not any(alive(reader) for reader in readers)
+    assert sh_stage.clean()
+
+
 def test_a_hangup_does_not_end_the_runner(stage: Stage) -> None:
     process = stage.started()
     process.send_signal(signal.SIGHUP)

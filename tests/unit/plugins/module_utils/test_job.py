@@ -11,6 +11,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 import time
 import typing as t
 import zipfile
@@ -146,6 +147,59 @@ def test_a_failure_nobody_read_is_a_warning_and_tried_again(desk: Desk, params: 
     assert outcome.result[ANSWER]["state"] == "running"
     assert "had failed" in outcome.warnings[0]
     assert "nothing: is as it should be" in outcome.warnings[0]
+
+
+def test_work_that_was_undone_is_reported_once_and_then_tried_again(root: Path, params: dict[str, t.Any]) -> None:
+    desk = Desk(str(root), job_work.execute, {**params, "how": "rolled back"})
+    desk.hand_in(0)
+    gate(params).touch()
+    assert desk.job.wait(LONG)
+    with pytest.raises(LinuxBuilderError, match="one from before was put back.* an earlier run's work") as caught:
+        desk.hand_in(LONG)
+    assert caught.value.details == {"rolled_back": True, "phase": "ready", "picked_up": True}
+    assert len(started(params)) == 1
+    assert not root.exists()
+    with pytest.raises(LinuxBuilderError) as caught:
+        desk.hand_in(LONG)
+    assert len(started(params, 2)) == 2
+    assert "earlier" not in caught.value.message
+    assert "picked_up" not in caught.value.details
+
+
+def test_a_failure_of_work_that_was_picked_up_says_so(root: Path, params: dict[str, t.Any]) -> None:
+    desk = Desk(str(root), job_work.execute, {**params, "how": "rolled back"})
+    desk.hand_in(0)
+    gate(params).touch()
+    with pytest.raises(LinuxBuilderError) as caught:
+        desk.look_in(str(desk.job.record()["token"]), LONG)
+    assert "picked_up" not in caught.value.details
+    gate(params).unlink()
+    desk.hand_in(0)
+    started(params, 2)
+    threading.Timer(0.5, gate(params).touch).start()
+    with pytest.raises(LinuxBuilderError) as caught:
+        desk.hand_in(LONG)
+    assert (caught.value.details["picked_up"], len(started(params))) == (True, 2)
+
+
+def test_running_work_is_found_and_ended_with_what_it_started(root: Path, params: dict[str, t.Any]) -> None:
+    assert _job.running(str(root), "job_work") == []
+    desk = Desk(str(root), job_work.execute, {**params, "how": "child"})
+    desk.hand_in(0)
+    process = started(params)[0][0]
+    assert _job.running(str(root), "job_work") == [desk.job]
+    assert _job.running(str(root), "job") == []
+    assert desk.job.process == process
+    child = Path(params["folder"], "child")
+    deadline = time.monotonic() + LONG
+    while not child.exists() or not child.read_text().strip():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert desk.job.end(LONG)
+    assert _job.running(str(root), "job_work") == []
+    while Path(f"/proc/{child.read_text().strip()}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_killed_work_is_told_and_begun_anew_by_the_next_run(desk: Desk, params: dict[str, t.Any], root: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _manifest
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _files, _manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _manifest_apply as area
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _manifest_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
@@ -297,6 +297,48 @@ def test_a_broken_manifest_does_not_make_a_second_teardown_take_more(mac: Path, 
     assert "cannot be read" in done.warnings[0]
     assert not manifest.read().there
     assert os.listdir(manifest.directory) != []
+
+
+def adoption(mac: Path, manifest: Manifest, aside: bool) -> tuple[Path, Path]:
+    """(the old place of a disk that was adopted, its new one). aside: the builder has had another disk since."""
+    old, new = mac / "old/nixos.qcow2", mac / "wd/nixos.qcow2"
+    for path in (old, new):
+        path.parent.mkdir()
+    old.write_bytes(b"original")
+    disk = _adopt_disk.describe(str(old), str(new))
+    old.rename(new)
+    manifest.note_adoption({"disk": {**disk, **_adopt_disk.mark(str(new))}, "loaded": False, "done": True})
+    if aside:
+        new.rename(f"{new}.aside-20261123T120000Z")
+        new.write_bytes(b"raw disk of vz")
+    return old, new
+
+
+@pytest.mark.parametrize("aside", [False, True])
+def test_the_builder_that_was_adopted_gets_the_disk_back_that_it_had(mac: Path, manifest: Manifest, aside: bool) -> None:
+    old, new = adoption(mac, manifest, aside)
+    place = f"{new}.aside-20261123T120000Z" if aside else str(new)
+    assert manifest.read().spared("builder") == {place}
+    # What is the builder's own is removed like all of it, or kept like all of it.
+    assert leave(manifest, mac)["keep_disk"] is not aside
+    assert put_back(manifest, check_mode=True).result["disk_given_back"]
+    done = put_back(manifest)
+    assert (done.result["disk_given_back"], done.result["left"]) == (True, [])
+    assert old.read_bytes() == b"original"
+    assert new.exists() is aside
+
+
+def test_a_disk_in_the_place_of_the_one_that_was_adopted_is_not_given_back(mac: Path, manifest: Manifest) -> None:
+    old, new = adoption(mac, manifest, False)
+    os.rename(new, mac / "gone")
+    new.write_bytes(b"made anew")
+    assert manifest.read().spared("builder") == {str(new)}
+    assert leave(manifest, mac)["keep_disk"]
+    done = put_back(manifest)
+    assert not done.result["disk_given_back"]
+    assert [item["path"] for item in done.result["left"]] == [str(new)]
+    assert "another file than the adopted disk" in done.warnings[0]
+    assert (old.exists(), new.read_bytes()) == (False, b"made anew")
 
 
 # -- the begin of a teardown -----------------------------------------------------------------------------------------
