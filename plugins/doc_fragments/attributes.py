@@ -8,17 +8,20 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Attributes that the modules describe in the same words."""
+    """Attributes as most modules have them; a module names only those in which it differs."""
 
     DOCUMENTATION = r"""
 options: {}
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return the changed status without changing the host.
+    support: full
   diff_mode:
     description: Returns what was changed, or in C(check_mode) would be changed, when in diff mode.
+    support: full
   idempotent:
     description: A second run with the same options changes nothing and says so.
+    support: full
   platform:
     description: Operating systems that the module supports.
     platforms: macOS

@@ -24,10 +24,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest imp
 NIX_CONF = "/etc/nix/nix.conf"
 MACHINES = "/etc/nix/machines"
 SSH_DIRECTORY = "/etc/ssh/ssh_config.d"
-# The stock image's host key, as base64 of its line.
-STOCK_KEY = (
-    "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Igcm9vdEBuaXhvcwo="
-)
 _STATIC = "/etc/static"  # nix-darwin's link, there as long as it manages the Mac
 _WIPED = "/var/lib/linux-builder"  # nix-darwin's activation empties this while its own builder is off
 

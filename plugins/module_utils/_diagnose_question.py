@@ -16,29 +16,24 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _verify_ssh
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import ALIAS, KEY, LOG, Place
 
 SHARE = 20.0  # seconds that one program gets at most
 _LEAST = 0.5  # seconds; with less left nothing is started any more
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
+class Question(Place):
     """Which builder, and what is expected of it. Nothing here has to be right: that is what is looked at.
 
     systems, features: that builds ask for; None: what the entry offers. trusted_users: that the Nix daemon shall trust.
     max_clock_skew, budget: seconds.
     """
 
-    uri: str = "ssh-ng://builder@linux-builder"
-    key: str = "/etc/nix/builder_ed25519"
-    alias: str = "linux-builder"
-    host_address: str = "127.0.0.1"
-    port: int = 31022
+    key: str = KEY
+    alias: str = ALIAS
     public_host_key: str = ""
-    label: str = "org.nixmac.linux-builder"
-    log: str = "/var/log/linux-builder.log"
-    working_directory: str = "/var/lib/linux-builder"
-    profile: str = "/nix/var/nix/profiles/linux-builder"
+    log: str = LOG
     systems: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
     trusted_users: tuple[str, ...] = ()

@@ -33,23 +33,15 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl im
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import DIRECTORY as MANIFESTS
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import Place
 
 OTHER_BUILDERS = _adopt_find.OTHER_BUILDERS
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
-    """Where to look: the builder's launchd label, profile and directory, the address and port it shall listen on.
+class Question(Place):
+    """Where to look. adopt_directory: where a builder of others is that could be adopted; empty to look everywhere."""
 
-    adopt_directory: where a builder of others is that could be adopted; empty to look everywhere.
-    """
-
-    label: str = "org.nixmac.linux-builder"
-    profile: str = "/nix/var/nix/profiles/linux-builder"
-    working_directory: str = "/var/lib/linux-builder"
-    host_address: str = "127.0.0.1"
-    port: int = 31022
-    uri: str = "ssh-ng://builder@linux-builder"
     machines: str = "/etc/nix/machines"
     adopt_directory: str = ""
 

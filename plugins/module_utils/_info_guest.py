@@ -26,8 +26,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._command impo
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines import host_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines_file import pieces
-
-DEFAULT_KEY = "/etc/nix/builder_ed25519"
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import KEY
 
 # The time comes first: the less happens before, the better it is known when it was read. /nix/var/nix lies on the
 # data disk, which holds what is built; the store itself is an overlay, whose size says less.
@@ -76,7 +75,7 @@ def _target(fields: t.Sequence[str]) -> _verify_ssh.Target | None:
     if host not in _LOCAL:
         return None
     return _verify_ssh.Target(
-        uri=fields[0], key=fields[2] or DEFAULT_KEY, alias=host, public_host_key=fields[7] if _is_base64(fields[7]) else ""
+        uri=fields[0], key=fields[2] or KEY, alias=host, public_host_key=fields[7] if _is_base64(fields[7]) else ""
     )
 
 

@@ -20,6 +20,7 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import ALIAS, LOG, Place
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import last_words, likely_fix
 
 SSH = "/usr/bin/ssh"
@@ -40,13 +41,13 @@ class Target:
 
     uri: str
     key: str
-    alias: str = "linux-builder"
-    host_address: str = "127.0.0.1"
-    port: int = 31022
+    alias: str = ALIAS
+    host_address: str = Place.host_address
+    port: int = Place.port
     public_host_key: str = ""
-    label: str = "org.nixmac.linux-builder"
-    log: str = "/var/log/linux-builder.log"
-    known_hosts: str = "/var/lib/linux-builder/known_hosts"
+    label: str = Place.label
+    log: str = LOG
+    known_hosts: str = f"{Place.working_directory}/known_hosts"
 
     def parts(self) -> tuple[str, str, str]:
         """(user, host, port) of the URI, empty where it names none. ConfigError for no ssh URI."""

@@ -26,16 +26,12 @@ author:
   - The nixmac authors (@nixmac)
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
-  platform:
-    platforms: macOS
-    support: full
+  - nixmac.linux_builder.builder
+  - nixmac.linux_builder.builder.profile
+  - nixmac.linux_builder.builder.alias
+  - nixmac.linux_builder.builder.client_key
+  - nixmac.linux_builder.builder.public_host_key
+  - nixmac.linux_builder.builder.stop
 options:
   state:
     description:
@@ -48,31 +44,16 @@ options:
     default: present
   working_directory:
     description: This collection's directory for the builder, which the disk comes into.
-    type: path
-    default: /var/lib/linux-builder
   profile:
     description:
       - Nix profile of this collection's VM. No two runs of this module and of M(nixmac.linux_builder.builder_vm) work on one at
         once.
-    type: path
-    default: /nix/var/nix/profiles/linux-builder
-  label:
-    description: Label of this collection's launchd job, which is never adopted.
-    type: str
-    default: org.nixmac.linux-builder
   client_key:
     description: Private key with which the Nix daemon logs in to the builder. It is tried first to shut the old VM down.
-    type: path
-    default: /etc/nix/builder_ed25519
   alias:
     description: The ssh alias that this collection uses. A file in C(/etc/ssh/ssh_config.d) for it alone is put aside.
-    type: str
-    default: linux-builder
   public_host_key:
     description: Host key of the old VM, as a line or as base64 of one. The default is the stock image's.
-    type: str
-    default: "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Ig\
-      cm9vdEBuaXhvcwo="
   directory:
     description:
       - Working directory of the builder to adopt, with C(nixos.qcow2) in it.
@@ -80,16 +61,8 @@ options:
     type: path
   drain_timeout:
     description: Seconds to wait for builds that the old builder still runs.
-    type: int
-    default: 600
-  stop_timeout:
-    description: Seconds that the old VM gets for an orderly shutdown.
-    type: int
-    default: 60
   force:
     description: Do not wait for builds, and stop by signal a VM that does not shut down. This may damage its disk.
-    type: bool
-    default: false
 """
 
 EXAMPLES = r"""
@@ -150,10 +123,10 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt import execute
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_plan import STOCK_KEY
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_apply import lock_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._lock import WAIT
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 
 
 def lock(params: t.Mapping[str, t.Any]) -> tuple[str, float]:
@@ -165,17 +138,10 @@ def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
+            **options("label", "working_directory", "profile", "client_key", "alias", "public_host_key"),
+            **options("drain_timeout", "stop_timeout", "force"),
             "state": {"type": "str", "choices": ["read", "present", "absent"], "default": "present"},
-            "working_directory": {"type": "path", "default": "/var/lib/linux-builder"},
-            "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
-            "label": {"type": "str", "default": "org.nixmac.linux-builder"},
-            "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
-            "alias": {"type": "str", "default": "linux-builder"},
-            "public_host_key": {"type": "str", "default": STOCK_KEY, "no_log": False},
             "directory": {"type": "path"},
-            "drain_timeout": {"type": "int", "default": 600},
-            "stop_timeout": {"type": "int", "default": 60},
-            "force": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -20,36 +20,21 @@ description:
     values makes that script itself.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
+  - nixmac.linux_builder.builder.profile
+  - nixmac.linux_builder.cache
   - nixmac.linux_builder.long_work
 attributes:
   check_mode:
-    support: full
     details:
       - Nix itself puts a small file C(nix-cache-info) into an empty store that it is asked about over http or s3, in check
         mode too.
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
-  platform:
-    support: full
 options:
   state:
     description: V(published) has every path of the closure in the store, signed with the key.
     type: str
     choices: [published]
     default: published
-  profile:
-    description: Nix profile that holds the builder.
-    type: path
-    default: /nix/var/nix/profiles/linux-builder
   cache:
-    description:
-      - Nix store to publish in, as a URL of Nix, for example C(s3://bucket?region=eu-central-1), C(https://cache.example.com),
-        C(ssh-ng://cache.example.com) or C(file:///Volumes/cache).
-      - Credentials do not belong into it. Nix reads C(/etc/nix/netrc) for http, and this module shows it root's C(~/.aws) for s3.
-      - Which of them the Mac's Nix can write to depends on how it was built; some are built without s3.
-    type: str
     required: true
   private_key:
     description:
@@ -60,9 +45,9 @@ options:
     required: true
   cache_public_key:
     description: The public half that the other Macs are given. Where it does not fit, the module fails before it pushes anything.
-    type: str
 notes:
   - Run it as root.
+  - Which kinds of O(cache) the Mac's Nix can write to depends on how it was built; some are built without s3.
   - Every path is asked for in the store at each run, so a push that was interrupted is completed by the next one.
 seealso:
   - module: nixmac.linux_builder.builder_vm
@@ -116,6 +101,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import detachable
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._publish import execute
 
 
@@ -123,8 +109,8 @@ def main() -> t.NoReturn:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
+            **options("profile"),
             "state": {"type": "str", "choices": ["published"], "default": "published"},
-            "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
             "cache": {"type": "str", "required": True},
             "private_key": {"type": "path", "required": True, "no_log": False},
             "cache_public_key": {"type": "str", "no_log": False},

@@ -18,38 +18,22 @@ description:
   - With O(deep=true) it looks at every link between this Mac and a Linux build, and says which one is broken and what to do.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
+  - nixmac.linux_builder.builder
+  - nixmac.linux_builder.builder.profile
+  - nixmac.linux_builder.builder.address
+  - nixmac.linux_builder.builder.alias
+  - nixmac.linux_builder.builder.client_key
+  - nixmac.linux_builder.builder.guest
+  - nixmac.linux_builder.diagnosis
 attributes:
   check_mode:
-    support: full
     details: It only reads.
   diff_mode:
     support: none
     details: It only reads.
-  idempotent:
-    support: full
-  platform:
-    support: full
 options:
-  label:
-    description: Label of the builder's launchd job.
-    type: str
-    default: org.nixmac.linux-builder
-  host_address:
-    description: Address on the Mac where the builder listens or shall listen.
-    type: str
-    default: 127.0.0.1
-  port:
-    description: TCP port on the Mac where the builder listens or shall listen.
-    type: int
-    default: 31022
   working_directory:
     description: Directory of the VM's disk. The free space is that of its file system.
-    type: path
-    default: /var/lib/linux-builder
-  profile:
-    description: Nix profile that holds the builder.
-    type: path
-    default: /nix/var/nix/profiles/linux-builder
   package:
     description:
       - Flake reference or store path of the wanted builder. Handed back in RV(info.builder).
@@ -57,8 +41,6 @@ options:
     type: str
   alias:
     description: Host name of the builder in its store URI. Used where O(uri) is not given.
-    type: str
-    default: linux-builder
   uri:
     description:
       - Store URI of the builder, to see whether /etc/nix/machines has an entry for it.
@@ -69,10 +51,6 @@ options:
       - Wanted size of the VM's disk in MiB. What an existing disk already takes up is not asked for again.
       - Where omitted, the size of the disk that is there, else 20480.
     type: int
-  nested_virtualization:
-    description: Whether the builder's guest shall have C(/dev/kvm). Only C(darwin.linux-builder-vz) can give it one.
-    type: bool
-    default: false
   supported_features:
     description: System features that the builder shall offer, to see whether it can.
     type: list
@@ -91,13 +69,6 @@ options:
     default: "13.0"
   client_key:
     description: Private key of the client, to see whether it is exposed.
-    type: path
-    default: /etc/nix/builder_ed25519
-  host_key:
-    description: Whose host key the wanted builder shows. With V(stock) it may be reached over loopback only.
-    type: str
-    choices: [stock, per_mac]
-    default: stock
   guest:
     description:
       - Ask the guest for C(guest) in RV(info.builder), over one ssh session.
@@ -116,39 +87,8 @@ options:
       - Variables of this collection's roles with their values, under their full names (C(linux_builder_)...), to get RV(drift).
       - C(ssh_alias) is the text that the role C(delegation) makes of its template; without it that file is not looked at.
     type: dict
-  deep:
-    description:
-      - Look at every link of the way to the builder, and into the VM over one ssh session, for RV(links) and RV(broken).
-      - Changes nothing, also on a Mac that this collection has never touched.
-    type: bool
-    default: false
-  deep_timeout:
-    description: Seconds that O(deep) may take at most. What was not looked at by then is V(not_checked).
-    type: int
-    default: 60
-  systems:
-    description: Systems that the builder shall build for, for O(deep). Where omitted, the Linux system of this Mac.
-    type: list
-    elements: str
-  features:
-    description: System features that the builder shall offer, for O(deep). Where omitted, what its entry offers is right.
-    type: list
-    elements: str
-  trusted_users:
-    description: Users that the Nix daemon shall trust, for O(deep).
-    type: list
-    elements: str
-  public_host_key:
-    description: The VM's host key in base64, for O(deep) where no entry has it.
-    type: str
   log_path:
     description: File with the VM's console. Its last lines are evidence for O(deep).
-    type: path
-    default: /var/log/linux-builder.log
-  max_clock_skew:
-    description: Seconds that the VM's clock may differ from the Mac's, for O(deep).
-    type: int
-    default: 60
 notes:
   - Run it as root. Without, not every listener on a port can be seen, and RV(problems) says so.
 """
@@ -321,71 +261,25 @@ processes:
   type: int
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _audit, _diagnose_run, _info, _preflight, _vz, _wanted
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
-
-
-def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
-    """Read the Mac and judge it; check mode is no different."""
-    question = _info.Question(
-        label=params["label"],
-        profile=params["profile"],
-        working_directory=params["working_directory"],
-        host_address=params["host_address"],
-        port=params["port"],
-        uri=params["uri"] or f"ssh-ng://builder@{params['alias']}",
-        adopt_directory=params["adopt_directory"] or "",
-    )
-    before = Runner.total
-    host = _info.Host()
-    info = _info.read(question, host)
-    if params["guest"]:
-        _info.ask_guest(question, host, info, params["client_key"], params["guest_timeout"])
-    info["builder"]["package"] = params["package"]
-    wish = _vz.Wish(params["package"], params["nested_virtualization"], params["supported_features"])
-    wanted = _preflight.Wanted(params["minimum_macos"], params["disk_mib"], params["reserve_mib"], params["host_key"], wish)
-    exposed = _audit.exposed_keys(params["client_key"], params["working_directory"])
-    result = {
-        "info": info,
-        "defaults": _info.defaults(info, wish),
-        "problems": [problem.as_dict() for problem in _preflight.problems(info, wanted)],
-        "exposed_keys": [dict(key) for key in exposed],
-    }
-    if params["wanted"] is not None:
-        words = [str(key["message"]) for key in result["exposed_keys"]]
-        result["drift"] = _wanted.drift(_wanted.Wanted(params["wanted"], info, result["defaults"], words), host.runner)
-    if params["deep"]:
-        asked = dict(params, uri=question.uri, key=params["client_key"])
-        asked["systems"] = asked["systems"] or result["defaults"]["systems"]
-        result.update(_diagnose_run.links(asked, params["deep_timeout"]))
-    result["processes"] = Runner.total - before
-    return Outcome(changed=False, result=result, warnings=_preflight.warnings(info))
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_answer import execute
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 
 
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "label": {"type": "str", "default": "org.nixmac.linux-builder"},
-            "host_address": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int", "default": 31022},
-            "working_directory": {"type": "path", "default": "/var/lib/linux-builder"},
-            "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
+            **options("label", "working_directory", "profile", "host_address", "port", "log_path", "alias"),
+            **options("client_key", "host_key", "nested_virtualization", "max_clock_skew"),
             "package": {"type": "str"},
-            "alias": {"type": "str", "default": "linux-builder"},
             "uri": {"type": "str"},
             "disk_mib": {"type": "int"},
-            "nested_virtualization": {"type": "bool", "default": False},
             "supported_features": {"type": "list", "elements": "str", "default": []},
             "reserve_mib": {"type": "int", "default": 4096},
             "minimum_macos": {"type": "str", "default": "13.0"},
-            "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
-            "host_key": {"type": "str", "choices": ["stock", "per_mac"], "default": "stock", "no_log": False},
             "guest": {"type": "bool", "default": False},
             "guest_timeout": {"type": "int", "default": 20},
             "adopt_directory": {"type": "path"},
@@ -396,8 +290,6 @@ def main() -> None:
             "features": {"type": "list", "elements": "str"},
             "trusted_users": {"type": "list", "elements": "str"},
             "public_host_key": {"type": "str", "no_log": False},
-            "log_path": {"type": "path", "default": "/var/log/linux-builder.log"},
-            "max_clock_skew": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
         # A proxy's password can be in `wanted`: keep the options out of the system log, and out of the result.

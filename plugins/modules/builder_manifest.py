@@ -25,16 +25,8 @@ author:
   - The nixmac authors (@nixmac)
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
-  platform:
-    platforms: macOS
-    support: full
+  - nixmac.linux_builder.builder
+  - nixmac.linux_builder.builder.client_key
 options:
   state:
     description:
@@ -61,18 +53,6 @@ options:
     type: list
     elements: str
     choices: [adopt, builder, credentials, delegation]
-  working_directory:
-    description: The builder's directory.
-    type: path
-    default: /var/lib/linux-builder
-  label:
-    description: Label of the builder's launchd job.
-    type: str
-    default: org.nixmac.linux-builder
-  client_key:
-    description: Private key with which the Nix daemon logs in to the builder.
-    type: path
-    default: /etc/nix/builder_ed25519
   keep_data:
     description: The builder's disk stays, and its directory stays in the manifest.
     type: bool
@@ -160,6 +140,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest_apply import execute
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 
 
 def main() -> None:
@@ -167,14 +148,12 @@ def main() -> None:
     parts = ["adopt", "builder", "credentials", "delegation"]
     module = AnsibleModule(
         argument_spec={
+            **options("label", "working_directory", "client_key"),
             "state": {"type": "str", "choices": ["present", "leaving", "absent"], "default": "present"},
             "path": {"type": "path"},
             "content": {"type": "str"},
             "part": {"type": "str", "choices": parts, "default": "delegation"},
             "parts": {"type": "list", "elements": "str", "choices": parts},
-            "working_directory": {"type": "path", "default": "/var/lib/linux-builder"},
-            "label": {"type": "str", "default": "org.nixmac.linux-builder"},
-            "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
             "keep_data": {"type": "bool", "default": False},
         },
         required_if=[("state", "present", ["path", "content"])],

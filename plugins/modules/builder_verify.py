@@ -20,18 +20,19 @@ description:
   - When nothing was built, it looks where the way to the builder is broken, and the message names that link with its fix.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
+  - nixmac.linux_builder.builder
+  - nixmac.linux_builder.builder.profile
+  - nixmac.linux_builder.builder.address
+  - nixmac.linux_builder.builder.alias
+  - nixmac.linux_builder.builder.uri
 attributes:
   check_mode:
-    support: full
     details: Builds nothing in check mode and returns RV(verified=false). Writes no record then.
   diff_mode:
     support: none
     details: It changes nothing that lasts but the record of RV(recorded), which is no change of the builder.
   idempotent:
-    support: full
     details: It never reports a change, but builds anew each time.
-  platform:
-    support: full
 options:
   systems:
     description: Nix systems to build for. Where omitted, the Linux systems that the builder's entry offers.
@@ -46,10 +47,6 @@ options:
   user:
     description: Build once for each system as this user too, with that user's own Nix configuration. Need not be trusted.
     type: str
-  uri:
-    description: Store URI of the builder, as in the machines file.
-    type: str
-    default: ssh-ng://builder@linux-builder
   key:
     description: Path of the private key that the Nix daemon uses.
     type: path
@@ -58,37 +55,15 @@ options:
     description:
       - Host name that the Mac's ssh configuration has an entry for.
       - Where O(uri) names another host, O(host_address) and O(port) are used instead.
-    type: str
-    default: linux-builder
-  host_address:
-    description: Address on the Mac where the VM's SSH port is forwarded.
-    type: str
-    default: 127.0.0.1
-  port:
-    description: Port on the Mac where the VM's SSH port is forwarded.
-    type: int
-    default: 31022
   public_host_key:
     description:
       - The VM's public host key in base64, as in the eighth field of the machines file.
       - Where omitted, the known_hosts files of root decide.
     type: str
-  label:
-    description: Label of the builder's launchd job, named in messages.
-    type: str
-    default: org.nixmac.linux-builder
-  log_path:
-    description: File with the VM's console, named in messages and read for a diagnosis.
-    type: path
-    default: /var/log/linux-builder.log
   working_directory:
     description: Where C(verified.json) is written, if the directory is there.
-    type: path
-    default: /var/lib/linux-builder
   profile:
     description: Nix profile of the builder. Its store path is noted in the record.
-    type: path
-    default: /nix/var/nix/profiles/linux-builder
   diagnose:
     description: Seconds that the diagnosis of a failure may take at most; V(0) for none.
     type: int
@@ -202,6 +177,7 @@ broken:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_run import execute
 
 
@@ -209,19 +185,12 @@ def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
+            **options("label", "working_directory", "profile", "host_address", "port", "log_path", "alias", "uri"),
             "systems": {"type": "list", "elements": "str"},
             "features": {"type": "list", "elements": "str"},
             "user": {"type": "str"},
-            "uri": {"type": "str", "default": "ssh-ng://builder@linux-builder"},
-            "key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
-            "alias": {"type": "str", "default": "linux-builder"},
-            "host_address": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int", "default": 31022},
+            "key": options("client_key")["client_key"],
             "public_host_key": {"type": "str", "no_log": False},
-            "label": {"type": "str", "default": "org.nixmac.linux-builder"},
-            "log_path": {"type": "path", "default": "/var/log/linux-builder.log"},
-            "working_directory": {"type": "path", "default": "/var/lib/linux-builder"},
-            "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
             "diagnose": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 300},
             "boot_timeout": {"type": "int", "default": 120},

@@ -24,19 +24,21 @@ description:
     are built for Linux by the builder that runs at that time.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
+  - nixmac.linux_builder.builder
+  - nixmac.linux_builder.builder.profile
+  - nixmac.linux_builder.builder.address
+  - nixmac.linux_builder.builder.client_key
+  - nixmac.linux_builder.builder.guest
+  - nixmac.linux_builder.builder.public_host_key
+  - nixmac.linux_builder.builder.stop
+  - nixmac.linux_builder.builder.uri
+  - nixmac.linux_builder.cache
   - nixmac.linux_builder.long_work
 attributes:
   check_mode:
-    support: full
     details:
       - The store path of a package that was not realised before is not known in check mode. It is shown as C(will be realised).
       - With O(update=true) the flake is resolved in check mode too, so that a move is seen.
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
-  platform:
-    support: full
 options:
   state:
     description:
@@ -66,14 +68,6 @@ options:
     description: Resolve O(package) again, where the last run recorded what it resolved to.
     type: bool
     default: false
-  profile:
-    description: Nix profile of the VM.
-    type: path
-    default: /nix/var/nix/profiles/linux-builder
-  working_directory:
-    description: Directory of the VM's disk and of everything that the runner needs.
-    type: path
-    default: /var/lib/linux-builder
   memory_mib:
     description: Memory of the VM in MiB. Where omitted, a quarter of the Mac's, at least 3072.
     type: int
@@ -99,51 +93,20 @@ options:
     type: str
     choices: [keep, recreate]
     default: keep
-  nested_virtualization:
-    description:
-      - Give the guest C(/dev/kvm). Needs C(darwin.linux-builder-vz) as O(package), macOS 15 and an M3 or later.
-    type: bool
-    default: false
   host_address:
     description: IPv4 address of the Mac at which the guest's ssh is reached. Other than loopback needs O(host_key=per_mac).
-    type: str
-    default: 127.0.0.1
-  port:
-    description: TCP port of the Mac at which the guest's ssh is reached.
-    type: int
-    default: 31022
   accept_any_address:
     description: Accept a package that listens where other machines can reach it and that takes no override.
     type: bool
     default: false
   client_key:
     description: Private key of the client. Its public half, beside it in C(.pub), is copied into the keys directory.
-    type: path
-    default: /etc/nix/builder_ed25519
-  public_host_key:
-    description:
-      - The guest's host key, as C(ssh-ed25519 AAAA...) or as base64 of such a line (field 8 of a machines entry).
-      - The default is the published key of the stock image.
-    type: str
-    default: "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Ig\
-      cm9vdEBuaXhvcwo="
   host_key:
     description:
       - Whose host key the guest shows. V(stock) is the published one of the image.
       - With V(per_mac) the guest takes C(ssh_host_ed25519_key) from the directory C(keys) in O(working_directory) at each boot,
         so that the image is the same on every Mac and the key is not. Give its public half as O(public_host_key).
       - The guest with V(per_mac) is built for Linux, by the builder that runs at that time.
-    type: str
-    choices: [stock, per_mac]
-    default: stock
-  label:
-    description: Label of the launchd job.
-    type: str
-    default: org.nixmac.linux-builder
-  log_path:
-    description: Log of runner, QEMU and the guest's console.
-    type: path
-    default: /var/log/linux-builder.log
   log_size_kib:
     description:
       - Size in KiB from which on macOS rotates the log.
@@ -159,8 +122,6 @@ options:
       - Seconds by which the guest's clock may differ from the Mac's. A guest that is further off is restarted in order as soon
         as it has nothing to build, since C(builder) may not set the clock there. V(0) means never.
       - Where builds do not end within O(drain_timeout), that restart is left to the next run, with a warning.
-    type: int
-    default: 60
   ca_file:
     description:
       - CA bundle for the guest, and for realising the package.
@@ -199,20 +160,10 @@ options:
     type: list
     elements: str
     default: []
-  cache:
-    description:
-      - The fleet's own Nix store, where the closure is taken from before any other, as a URL of Nix, for example
-        C(s3://bucket?region=eu-central-1), C(https://cache.example.com), C(ssh-ng://cache.example.com) or C(file:///Volumes/cache).
-      - M(nixmac.linux_builder.builder_image) publishes there. What is not there is taken from elsewhere, or built.
-      - A store that does not answer is an error, and so is a signature of another key. Neither matters to a run for which all
-        is on the Mac.
-      - Credentials do not belong into it. Nix reads C(/etc/nix/netrc) for http, and this module shows it root's C(~/.aws) for s3.
-    type: str
   cache_public_key:
     description:
       - The key that signs there, as C(name:base64). It is trusted for this work alone, not by the Mac's Nix daemon.
       - Required with O(cache).
-    type: str
   time_sync:
     description: Let the guest keep its clock by NTP. Guest-side. Any other guest-side option switches it on too.
     type: bool
@@ -234,28 +185,18 @@ options:
         builder runs yet that could build another guest.
     type: bool
     default: false
-  stop_timeout:
-    description: Seconds that the guest has to shut down before its VM is ended by signal.
-    type: int
-    default: 60
   timeout:
     description: Seconds that the guest gets from its start to an answer, with O(state=running) and O(state=ready).
     type: int
     default: 300
   uri:
     description: Store URI of the builder as the machines file has it. It tells whose builds are waited for before a stop.
-    type: str
-    default: ssh-ng://builder@linux-builder
   drain_timeout:
     description:
       - Seconds to wait for running builds before the VM is stopped. After that the module fails, with nothing changed.
       - From then until the new VM answers, new builds for the builder wait.
-    type: int
-    default: 600
   force:
     description: Stop the VM even under running builds, and under another run's work. They fail.
-    type: bool
-    default: false
   prove:
     description: Build one derivation in the VM before a change of its closure or disk counts as done, with O(state=running).
     type: bool
@@ -272,6 +213,9 @@ options:
 notes:
   - Run it as root.
   - A run that finds everything as recorded starts no Nix process.
+  - M(nixmac.linux_builder.builder_image) publishes in O(cache), from where the closure is taken before any other place. What is
+    not there is taken from elsewhere, or built. A store that does not answer is an error, and so is a signature of another key.
+    Neither matters to a run for which all is on the Mac.
   - A running builder gets another O(host_key) or O(public_host_key) in this order - V(staged), V(stopped), change the
     machines entry, V(running). The role C(builder) does that.
   - The working directory must not have a comma in its path, because QEMU takes none.
@@ -426,11 +370,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder import execute
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import detachable
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
-
-STOCK_HOST_KEY = (
-    "c3NoLWVkMjU1MTkgQUFBQUMzTnphQzFsWkRJMU5URTVBQUFBSUpCV2N4Yi9CbGFxdDFhdU90RStGOFFVV3JVb3RpQzVxQkorVXVFV2RWQ2Igcm9vdEBuaXhvcwo="
-)
-
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 
 STATES = ["running", "stopped", "present", "staged", "ready", "absent"]
 
@@ -439,28 +379,20 @@ def main() -> t.NoReturn:
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
+            **options("label", "working_directory", "profile", "host_address", "port", "log_path", "uri"),
+            **options("client_key", "host_key", "public_host_key", "nested_virtualization", "max_clock_skew"),
+            **options("drain_timeout", "stop_timeout", "force"),
             "state": {"type": "str", "choices": STATES, "default": "present"},
             "package": {"type": "str"},
             "update": {"type": "bool", "default": False},
-            "profile": {"type": "path", "default": "/nix/var/nix/profiles/linux-builder"},
-            "working_directory": {"type": "path", "default": "/var/lib/linux-builder"},
             "memory_mib": {"type": "int"},
             "cores": {"type": "int"},
             "disk_mib": {"type": "int"},
             "allow_disk_recreate": {"type": "bool", "default": False},
             "disk_on_upgrade": {"type": "str", "choices": ["keep", "recreate"], "default": "keep"},
-            "nested_virtualization": {"type": "bool", "default": False},
-            "host_address": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int", "default": 31022},
             "accept_any_address": {"type": "bool", "default": False},
-            "client_key": {"type": "path", "default": "/etc/nix/builder_ed25519", "no_log": False},
-            "public_host_key": {"type": "str", "default": STOCK_HOST_KEY, "no_log": False},
-            "host_key": {"type": "str", "choices": ["stock", "per_mac"], "default": "stock", "no_log": False},
-            "label": {"type": "str", "default": "org.nixmac.linux-builder"},
-            "log_path": {"type": "path", "default": "/var/log/linux-builder.log"},
             "log_size_kib": {"type": "int", "default": 1024},
             "log_count": {"type": "int", "default": 5},
-            "max_clock_skew": {"type": "int", "default": 60},
             "ca_file": {"type": "path"},
             "config": {"type": "raw"},
             "min_free_mib": {"type": "int"},
@@ -475,11 +407,7 @@ def main() -> t.NoReturn:
             "time_servers": {"type": "list", "elements": "str", "default": []},
             "grow_file_system": {"type": "bool", "default": False},
             "stock_guest": {"type": "bool", "default": False},
-            "stop_timeout": {"type": "int", "default": 60},
             "timeout": {"type": "int", "default": 300},
-            "uri": {"type": "str", "default": "ssh-ng://builder@linux-builder"},
-            "drain_timeout": {"type": "int", "default": 600},
-            "force": {"type": "bool", "default": False},
             "prove": {"type": "bool", "default": True},
             "keep_generations": {"type": "int", "default": 3},
             "keep_data": {"type": "bool", "default": False},

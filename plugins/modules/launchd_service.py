@@ -95,16 +95,9 @@ options:
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
 attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
   idempotent:
     support: partial
     details: O(state=restarted) changes at every run.
-  platform:
-    support: full
-    platforms: macOS
 """
 
 EXAMPLES = r"""

@@ -17,15 +17,11 @@ description:
     A file that Nix rejects is never installed, because one bad line breaks every C(nix) command.
   - A setting that a later line or an including file overrides is made effective, or refused with the line that wins.
 author: The nixmac authors (@nixmac)
-extends_documentation_fragment: [nixmac.linux_builder.attributes]
+extends_documentation_fragment:
+  - nixmac.linux_builder.attributes
 attributes:
-  check_mode:
-    support: full
   diff_mode:
-    support: full
     details: Values of C(access-tokens) and C(impure-env), and passwords in URLs, are masked.
-  idempotent:
-    support: full
 options:
   path:
     description:

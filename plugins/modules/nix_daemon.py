@@ -20,15 +20,6 @@ description:
     each build.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
-  platform:
-    support: full
 options:
   label:
     description:

@@ -18,14 +18,8 @@ description:
   - A malformed line that somebody else wrote, which would break every build on the host, is reported with its number.
   - A change of a machines file needs no restart of the Nix daemon; a change of C(builders) does.
 author: The nixmac authors (@nixmac)
-extends_documentation_fragment: [nixmac.linux_builder.attributes]
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
-  idempotent:
-    support: full
+extends_documentation_fragment:
+  - nixmac.linux_builder.attributes
 options:
   uri:
     description: Store URI of the machine, with its scheme. It identifies the entry.

@@ -107,20 +107,15 @@ extends_documentation_fragment:
   - nixmac.linux_builder.attributes
 attributes:
   check_mode:
-    support: full
     details:
       - The public forms of a key that is yet to be made are null in check mode.
   diff_mode:
-    support: full
     details:
       - Shows owner, mode, type, size and fingerprint, never key material.
   idempotent:
     support: partial
     details:
       - O(regenerate=always) without O(private_key) makes a new key in each run.
-  platform:
-    platforms: macOS
-    support: full
 notes:
   - Without pipelining, Ansible itself carries the options of every module, O(private_key) among them, in a file of its own
     below C(remote_tmp), in a directory that only the user of the task can enter, for as long as the task runs.

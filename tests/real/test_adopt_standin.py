@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt, _launchd_service, _manifest, _manifest_apply
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_plan import STOCK_KEY
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import STOCK_KEY
 
 LABEL = "org.example.hand-made"
 PLIST = Path(f"/Library/LaunchDaemons/{LABEL}.plist")

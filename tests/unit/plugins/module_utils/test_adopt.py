@@ -25,10 +25,10 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _files,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_find import Found, Seeker
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_plan import STOCK_KEY
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import STOCK_KEY
 
 LABEL = "org.nixmac.linux-builder"
 # Arguments as nixpkgs' start script gives them (qemu-vm.nix), shortened.

@@ -13,8 +13,9 @@ import typing as t
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_change, _builder_journal, _files, _newsyslog
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_change_plan as planning_of_change
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import Journal, Origin
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK, Journal, Origin
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_turn import Turn
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
@@ -547,6 +548,28 @@ def test_a_builder_that_an_earlier_run_left_stopped_is_put_back_where_the_new_on
     assert not os.path.exists(builder.layout.journal)
     builder.change(cores=4)
     assert builder.serves() == "3"
+
+
+@pytest.mark.parametrize("phase", ["fetch", "build", "drain"])
+def test_a_run_that_was_killed_before_it_changed_anything_is_forgotten(builder: World, phase: str) -> None:
+    """What its journal would go back to is not what serves now: here it began when this Mac had no builder yet."""
+    _builder_journal.write(builder.layout, Journal(phase, "another request", Origin()))
+    builder.revision = "2"
+    builder.mute.add("2")
+    with pytest.raises(StateError, match="was put back and answers"):
+        builder.change()
+    assert builder.serves() == "1"
+    assert not os.path.exists(builder.layout.journal)
+
+
+@pytest.mark.parametrize("phase", [*planning_of_change.PHASES[1:], ROLL_BACK])
+def test_a_run_that_was_killed_after_it_changed_something_is_not(builder: World, phase: str) -> None:
+    _builder_journal.write(builder.layout, Journal(phase, "another request", Origin()))
+    builder.revision = "2"
+    builder.mute.add("2")
+    with pytest.raises(StateError, match="no other builder to go back to"):
+        builder.change()
+    assert _builder_journal.read(builder.layout) is not None
 
 
 # --- stopped ---------------------------------------------------------------------------------------------------------

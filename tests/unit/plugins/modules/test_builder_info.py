@@ -19,6 +19,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_lin
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import BoundedRunner, Question
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_table import LINKS
 from ansible_collections.nixmac.linux_builder.plugins.modules import builder_info
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.modules import documentation
 
 
 def run(_self: Runner, argv: t.Sequence[str], **_options: t.Any) -> Completed:
@@ -94,7 +95,7 @@ def test_the_alias_makes_the_uri(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 
 def test_defaults_and_documentation_agree() -> None:
-    options = yaml.safe_load(builder_info.DOCUMENTATION)["options"]
+    options = documentation.options(builder_info)
     question = _info.Question()
     for name in ("label", "host_address", "port", "working_directory", "profile"):
         assert options[name]["default"] == getattr(question, name)

@@ -12,7 +12,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose_run, _verified, _verify, _verify_run
@@ -24,6 +23,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_build import Proof
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_ssh import Target
 from ansible_collections.nixmac.linux_builder.plugins.modules import builder_verify
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.modules import documentation
 
 PROOF = Proof("aarch64-linux", 0.91234, "/nix/store/x", "/nix/store/x.drv", "Linux version 6", "id", "ssh-ng://b")
 MORE = Proof("aarch64-linux", 2.0, "/nix/store/y", "/nix/store/y.drv", "Linux version 6", "id", "ssh-ng://b", features=("kvm",))
@@ -150,7 +150,7 @@ def test_without_a_diagnosis_a_failure_is_only_that(
 
 
 def test_defaults_and_documentation_agree() -> None:
-    options = yaml.safe_load(builder_verify.DOCUMENTATION)["options"]
+    options = documentation.options(builder_verify)
     target = Target(uri="", key="")
     for name in ("alias", "host_address", "port", "label"):
         assert options[name]["default"] == getattr(target, name)

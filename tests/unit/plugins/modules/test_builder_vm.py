@@ -9,18 +9,19 @@ import pathlib
 import typing as t
 
 import pytest
-import yaml
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _module, _time_machine
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import STOCK_KEY
 from ansible_collections.nixmac.linux_builder.plugins.modules import builder_vm
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.modules import documentation
 
 
 @pytest.fixture
 def params(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
     """The documented defaults, with every path below the test's directory."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    options = yaml.safe_load(builder_vm.DOCUMENTATION)["options"]
+    options = documentation.options(builder_vm)
     defaults = {name: option.get("default") for name, option in options.items()}
     moved = {"working_directory": "wd", "profile": "profile", "log_path": "log", "client_key": "key"}
     return {
@@ -74,7 +75,7 @@ def test_a_disk_of_another_size_is_warned_about_and_not_hidden(params: dict[str,
 
 
 def test_the_default_host_key_is_that_of_the_stock_image(params: dict[str, t.Any]) -> None:
-    assert params["public_host_key"] == builder_vm.STOCK_HOST_KEY
+    assert params["public_host_key"] == STOCK_KEY
     assert builder_vm.execute(params, True).after is not None
     assert "linux-builder ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb" in str(
         builder_vm.execute(params, True).after

@@ -16,6 +16,7 @@ from ansible.module_utils import basic
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchd_service import Result, secrets
 from ansible_collections.nixmac.linux_builder.plugins.modules import launchd_service as module
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.modules import documentation
 
 SERVICE = {"label": "org.example.x", "loaded": True, "program": "s3cret-value"}
 
@@ -125,7 +126,7 @@ def test_no_secret_where_there_is_none(definition: t.Any) -> None:
 
 
 def test_options_and_documentation_agree() -> None:
-    options = yaml.safe_load(module.DOCUMENTATION)["options"]
+    options = documentation.options(module)
     assert options.keys() == {
         "label",
         "domain",

@@ -10,12 +10,12 @@ import json
 import typing as t
 
 import pytest
-import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Options, Report
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_state import Decision
 from ansible_collections.nixmac.linux_builder.plugins.modules import nix_daemon
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.modules import documentation
 
 LABEL = "org.nixos.nix-daemon"
 
@@ -81,6 +81,6 @@ def test_a_removed_record_is_a_change(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_defaults_and_documentation_agree() -> None:
-    options = yaml.safe_load(nix_daemon.DOCUMENTATION)["options"]
+    options = documentation.options(nix_daemon)
     for name in ("drain_timeout", "force", "record"):
         assert options[name]["default"] == getattr(Options(), name)

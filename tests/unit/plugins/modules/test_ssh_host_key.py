@@ -18,6 +18,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_keygen import SshKeygen
 from ansible_collections.nixmac.linux_builder.plugins.modules import ssh_host_key
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils import sshkey_samples as keys
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.modules import documentation
 
 
 @pytest.fixture(autouse=True)
@@ -102,5 +103,5 @@ def test_documented_options_and_return_values_are_those_of_the_code(tmp_path: Pa
     documented = set(yaml.safe_load(ssh_host_key.RETURN))
     result = call(capsys, path=str(tmp_path / "key"), _ansible_check_mode=True)[1]
     assert documented == set(result) - {"changed", "invocation", "warnings"}
-    options = yaml.safe_load(ssh_host_key.DOCUMENTATION)["options"]
+    options = documentation.options(ssh_host_key)
     assert set(options) == set(result["invocation"]["module_args"])
