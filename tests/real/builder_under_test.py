@@ -23,53 +23,78 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._command impo
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
 
+PACKAGE = "path:/opt/lab/builder#darwin.linux-builder"
+STOCK_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb"
 NIX = "/nix/var/nix/profiles/default/bin"
 BOOT_TIMEOUT = 300  # seconds for a boot under emulation on a busy machine
 PATIENCE = 120.0  # seconds for launchd and QEMU to come or go
 
 
-class Mac:
-    """The builder `name` on `port`, and what the tests do to it."""
+def parameters(directory: Path, name: str, port: int) -> dict[str, t.Any]:
+    """Options of builder_vm for a builder of this name with its files below `directory`, and its client key."""
+    key = str(directory / "key")
+    subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    return {
+        "state": "running",
+        "package": PACKAGE,
+        "update": False,
+        "profile": f"/nix/var/nix/profiles/{name}",
+        "working_directory": str(directory / f"lib/{name}"),
+        "memory_mib": 1024,
+        "cores": 1,
+        "disk_mib": 3072,
+        "host_address": "127.0.0.1",
+        "port": port,
+        "accept_any_address": False,
+        "client_key": key,
+        "public_host_key": STOCK_KEY,
+        "label": f"org.example.{name}",
+        "log_path": str(directory / f"{name}.log"),
+        "ca_file": None,
+        "stop_timeout": 60,
+        "timeout": BOOT_TIMEOUT,
+        "uri": "ssh-ng://builder@linux-builder",
+        "drain_timeout": 60,
+        "force": False,
+        "prove": True,
+        "keep_generations": 3,
+        "keep_data": False,
+    }
 
-    def __init__(self, directory: Path, name: str, port: int) -> None:
+
+def forget(profile: str) -> None:
+    """Remove a profile with its generations."""
+    for path in (profile, *_builder_plan.generation_links(profile)):
+        if os.path.islink(path):
+            os.unlink(path)
+
+
+class Mac:
+    """The builder `name` on `port`, and what the tests do to it; `changes` are options of builder_vm."""
+
+    def __init__(self, directory: Path, name: str, port: int, **changes: t.Any) -> None:
         self.directory = directory
-        self.label = f"org.example.{name}"
-        self.plist = f"/Library/LaunchDaemons/{self.label}.plist"
         self.port = port
-        self.key = str(directory / "key")
-        subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
-        self.launchctl = Launchctl(Runner())
-        self.params: dict[str, t.Any] = {
-            "state": "running",
-            "package": "path:/opt/lab/builder#darwin.linux-builder",
-            "update": False,
-            "profile": f"/nix/var/nix/profiles/{name}",
-            "working_directory": str(directory / f"lib/{name}"),
-            "memory_mib": 1024,
-            "cores": 1,
-            "disk_mib": 3072,
-            "host_address": "127.0.0.1",
-            "port": port,
-            "accept_any_address": False,
-            "client_key": self.key,
-            "public_host_key": guest_key(),
-            "label": self.label,
-            "log_path": str(directory / f"{name}.log"),
-            "ca_file": None,
-            "stop_timeout": 60,
-            "timeout": BOOT_TIMEOUT,
-            "uri": "ssh-ng://builder@linux-builder",
-            "drain_timeout": 60,
-            "force": False,
-            "prove": True,
-            "keep_generations": 3,
-            "keep_data": False,
-        }
+        self.params = {**parameters(directory, name, port), "public_host_key": guest_key(), **changes}
+        self.key = self.params["client_key"]
+        self.label = self.params["label"]
+        self.plist = f"/Library/LaunchDaemons/{self.label}.plist"
         self.layout = layout_from(self.params)
+        self.launchctl = Launchctl(Runner())
 
     def run(self, progress: Progress = SILENT, **changes: t.Any) -> _builder.Outcome:
         """One run of the module."""
         return _builder.execute({**self.params, **changes}, False, progress)
+
+    def variant(self, word: str) -> str:
+        """A package whose guest has `word` among its kernel's parameters; it needs nothing that is built on Linux."""
+        flake = self.directory / f"flake-{word.replace('=', '-')}"
+        if not flake.exists():
+            subprocess.run(["/bin/cp", "-R", "/opt/lab/builder", str(flake)], check=True)
+            text = (flake / "vm.nix").read_text(encoding="utf-8")
+            assert text.count("console=ttyS0 quiet") == 1
+            (flake / "vm.nix").write_text(text.replace("console=ttyS0 quiet", f"console=ttyS0 quiet {word}"), encoding="utf-8")
+        return f"path:{flake}#darwin.linux-builder"
 
     def load(self, definition: dict[str, t.Any]) -> None:
         """Start the job by hand, with nothing that waits for it or puts it right."""
@@ -89,6 +114,10 @@ class Mac:
         service = self.launchctl.print_service(f"system/{self.label}")
         return int(service.pid or 0) if service else 0
 
+    def vm(self) -> int:
+        """Process id of QEMU or vzvm as the runner recorded it."""
+        return int(Path(self.layout.state_directory, "vm.pid").read_text(encoding="utf-8"))
+
     def vms(self) -> list[int]:
         """Every QEMU on our disk, whoever started it."""
         return processes(lambda argv: argv[0].endswith("qemu-system-x86_64") and any(self.layout.disk in word for word in argv))
@@ -97,11 +126,22 @@ class Mac:
         """The words of an ssh call into the guest."""
         return ssh_argv(Guest(self.layout, "127.0.0.1", self.port, self.key), command)
 
+    def ask(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the guest, whatever becomes of it."""
+        return subprocess.run(self.ssh(command), capture_output=True, text=True, timeout=120, check=False)
+
     def guest(self, command: str) -> str:
         """What a command in the guest prints."""
-        done = subprocess.run(self.ssh(command), capture_output=True, check=False, timeout=120)
-        assert done.returncode == 0, done.stderr.decode(errors="replace")
-        return done.stdout.decode().strip()
+        done = self.ask(command)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def boot_id(self) -> str:
+        return self.guest("cat /proc/sys/kernel/random/boot_id")
+
+    def link(self) -> _builder_plan.Generation:
+        """The profile's generation."""
+        return _builder_plan.read_generation(self.layout.profile)
 
     def log(self) -> str:
         try:
@@ -114,7 +154,9 @@ class Mac:
         again = self.run()
         assert not again.changed, again.after
         assert again.result["ready"]
-        assert _builder_plan.read_generation(self.layout.profile).store_path == again.result["store_path"]
+        assert again.result["phases"] == []
+        assert self.link().store_path == again.result["store_path"]
+        assert _builder_plan.read_record(self.layout)["store_path"] == again.result["store_path"]
         assert not os.path.lexists(self.layout.journal)
         assert not os.path.lexists(self.layout.staged)
         assert len(self.vms()) == 1
@@ -129,7 +171,7 @@ class Mac:
 
 
 def guest_key() -> str:
-    """The public host key of the lab's guest, which is the lab's own."""
+    """The public host key of the lab's guest, which is the lab's own and not STOCK_KEY."""
     (archive,) = Path("/nix/store").glob("*-rootfs.tar")
     argv = ["/usr/bin/tar", "-xOf", str(archive), "./etc/ssh/ssh_host_ed25519_key.pub"]
     return subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout.decode()

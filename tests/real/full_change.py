@@ -20,21 +20,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from builder_under_test import BOOT_TIMEOUT, NIX, Mac
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_journal, _builder_plan
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_journal, _builder_plan
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_plan import PHASES
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import ssh_options
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 
-LABEL = "org.example.vm-change"
-PORT = 31932
-PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
-BOOT_TIMEOUT = 300  # seconds for a boot under emulation on a busy machine
 MUTE_TIMEOUT = 90  # seconds that a guest gets which never answers; the one it is replaced by has to boot in them too
-NIX = "/nix/var/nix/profiles/default/bin"
 
 # A run that is killed as soon as it tells of a phase, from outside as far as it can see.
 KILLED = """
@@ -53,54 +45,8 @@ _builder.execute(json.loads(sys.argv[1]), False, Fuse())
 """
 
 
-class Mac:
-    """The builder of this file. A variant is the lab's flake with one more word on the guest's kernel command line."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.key = str(directory / "key")
-        subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
-        self.params: dict[str, t.Any] = {
-            "state": "running",
-            "package": self.variant("builder.variant=a"),
-            "update": False,
-            "profile": "/nix/var/nix/profiles/vm-change",
-            "working_directory": str(directory / "lib/vm-change"),
-            "memory_mib": 1024,
-            "cores": 1,
-            "disk_mib": None,
-            "host_address": "127.0.0.1",
-            "port": PORT,
-            "accept_any_address": False,
-            "client_key": self.key,
-            "public_host_key": guest_key(),
-            "label": LABEL,
-            "log_path": str(directory / "vm-change.log"),
-            "ca_file": None,
-            "stop_timeout": 30,
-            "timeout": BOOT_TIMEOUT,
-            "uri": "ssh-ng://builder@linux-builder",
-            "drain_timeout": 60,
-            "force": False,
-            "prove": True,
-            "keep_generations": 3,
-            "keep_data": False,
-        }
-        self.layout = layout_from(self.params)
-        self.launchctl = Launchctl(Runner())
-
-    def variant(self, word: str) -> str:
-        """A package whose guest has `word` among its kernel's parameters; it needs nothing that is built on Linux."""
-        flake = self.directory / f"flake-{word.replace('=', '-')}"
-        if not flake.exists():
-            subprocess.run(["/bin/cp", "-R", "/opt/lab/builder", str(flake)], check=True)
-            text = (flake / "vm.nix").read_text(encoding="utf-8")
-            assert text.count("console=ttyS0 quiet") == 1
-            (flake / "vm.nix").write_text(text.replace("console=ttyS0 quiet", f"console=ttyS0 quiet {word}"), encoding="utf-8")
-        return f"path:{flake}#darwin.linux-builder"
-
-    def run(self, **changes: t.Any) -> _builder.Outcome:
-        return _builder.execute({**self.params, **changes}, False)
+class Changed(Mac):
+    """The builder of this file."""
 
     def killed_in(self, phase: str, **changes: t.Any) -> None:
         """One run that is killed (SIGKILL) when that phase begins."""
@@ -109,62 +55,20 @@ class Mac:
         done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900, check=False)
         assert done.returncode == -signal.SIGKILL, done.stdout.decode(errors="replace")[-3000:]
 
-    def guest(self, command: str) -> str:
-        """What a command in the guest prints."""
-        options = ssh_options(self.layout.known_hosts, self.key, 20)
-        argv = ["/usr/bin/ssh", *options, "-p", str(PORT), "builder@127.0.0.1", "--", command]
-        return subprocess.run(argv, stdout=subprocess.PIPE, check=True, timeout=60).stdout.decode().strip()
-
     def word(self) -> str:
         """Which variant's guest answers."""
         return next(word for word in self.guest("cat /proc/cmdline").split() if word.startswith("builder.variant="))[-1]
 
-    def link(self) -> t.Any:
-        return _builder_plan.read_generation(self.layout.profile)
-
-    def settled(self) -> None:
-        """All belongs together, nothing is left over, and one more run changes nothing and starts no Nix."""
-        again = self.run()
-        assert not again.changed, again.after
-        assert again.result["phases"] == []
-        assert self.link().store_path == again.result["store_path"]
-        assert _builder_plan.read_record(self.layout)["store_path"] == again.result["store_path"]
-        assert not os.path.lexists(self.layout.journal)
-        assert not os.path.lexists(self.layout.staged)
-        assert len(vms(self)) == 1
-
-
-def guest_key() -> str:
-    """The public host key of the lab's guest."""
-    (archive,) = Path("/nix/store").glob("*-rootfs.tar")
-    argv = ["/usr/bin/tar", "-xOf", str(archive), "./etc/ssh/ssh_host_ed25519_key.pub"]
-    return subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout.decode()
-
-
-def vms(mac: Mac) -> list[int]:
-    """Every QEMU on our disk, whoever started it."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if argv[0].endswith("qemu-system-x86_64") and any(mac.layout.disk in word for word in argv):
-            found.append(int(entry.name))
-    return found
-
 
 @pytest.fixture(name="mac", scope="module")
-def fixture_mac(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Mac]:
-    mac = Mac(tmp_path_factory.mktemp("change"))
+def fixture_mac(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Changed]:
+    mac = Changed(tmp_path_factory.mktemp("change"), "vm-change", 31932, disk_mib=None, stop_timeout=30)
+    mac.params["package"] = mac.variant("builder.variant=a")
     yield mac
-    mac.run(state="stopped", force=True)
-    if os.path.exists(PLIST):
-        os.unlink(PLIST)
-    mac.run(state="absent")
+    mac.close()
 
 
-def test_one_run_makes_a_builder_that_serves(mac: Mac) -> None:
+def test_one_run_makes_a_builder_that_serves(mac: Changed) -> None:
     report = mac.run()
     assert report.result["phases"] == ["fetch", "switch", "start", "ready", "prove"]
     assert report.result["generation"] == 1
@@ -172,7 +76,7 @@ def test_one_run_makes_a_builder_that_serves(mac: Mac) -> None:
     mac.settled()
 
 
-def test_an_upgrade_that_boots(mac: Mac) -> None:
+def test_an_upgrade_that_boots(mac: Changed) -> None:
     first = mac.link().store_path
     mac.guest("echo kept > marker")
     mac.params["package"] = mac.variant("builder.variant=b")
@@ -185,7 +89,7 @@ def test_an_upgrade_that_boots(mac: Mac) -> None:
     mac.settled()
 
 
-def test_processors_and_port_free_options_build_nothing(mac: Mac) -> None:
+def test_processors_and_port_free_options_build_nothing(mac: Changed) -> None:
     mac.params["cores"] = 2
     report = mac.run()
     assert report.result["phases"] == ["drain", "stop", "switch", "start", "ready"]
@@ -194,7 +98,7 @@ def test_processors_and_port_free_options_build_nothing(mac: Mac) -> None:
     mac.settled()
 
 
-def test_a_guest_that_never_answers_is_rolled_back_and_the_builder_serves(mac: Mac) -> None:
+def test_a_guest_that_never_answers_is_rolled_back_and_the_builder_serves(mac: Changed) -> None:
     before = mac.link()
     with pytest.raises(StateError, match="is not ready after") as caught:
         mac.run(package=mac.variant("systemd.unit=emergency.target"), timeout=MUTE_TIMEOUT)
@@ -205,7 +109,7 @@ def test_a_guest_that_never_answers_is_rolled_back_and_the_builder_serves(mac: M
     mac.settled()
 
 
-def test_a_build_that_runs_is_waited_for_and_not_ended(mac: Mac) -> None:
+def test_a_build_that_runs_is_waited_for_and_not_ended(mac: Changed) -> None:
     directory = Path("/nix/var/nix/current-load")
     directory.mkdir(exist_ok=True)
     slot = directory / "ssh-ng:__builder@linux-builder-0"
@@ -223,7 +127,7 @@ def test_a_build_that_runs_is_waited_for_and_not_ended(mac: Mac) -> None:
 
 
 @pytest.mark.parametrize("phase", ["fetch", *(phase for phase in PHASES if phase != "disk")])
-def test_killed_in_a_phase_the_next_run_completes_it(mac: Mac, phase: str) -> None:
+def test_killed_in_a_phase_the_next_run_completes_it(mac: Changed, phase: str) -> None:
     wanted = "a" if mac.word() == "b" else "b"
     mac.params["package"] = mac.variant(f"builder.variant={wanted}")
     mac.killed_in(phase)
@@ -235,7 +139,7 @@ def test_killed_in_a_phase_the_next_run_completes_it(mac: Mac, phase: str) -> No
     mac.settled()
 
 
-def test_killed_while_the_disk_is_made_anew_the_next_run_completes_it(mac: Mac) -> None:
+def test_killed_while_the_disk_is_made_anew_the_next_run_completes_it(mac: Changed) -> None:
     mac.guest("echo old > marker")
     mac.params.update(disk_mib=4096, allow_disk_recreate=True)
     mac.killed_in("disk")
@@ -245,7 +149,7 @@ def test_killed_while_the_disk_is_made_anew_the_next_run_completes_it(mac: Mac) 
     mac.settled()
 
 
-def test_a_guest_is_changed_by_the_builder_that_runs_also_after_a_kill(mac: Mac) -> None:
+def test_a_guest_is_changed_by_the_builder_that_runs_also_after_a_kill(mac: Changed) -> None:
     changes = {"config": '{ environment.etc."marker".text = "of the configuration"; }'}
     mac.killed_in("build", **changes)
     assert mac.guest("cat /etc/marker || echo none") == "none"
@@ -259,7 +163,7 @@ def test_a_guest_is_changed_by_the_builder_that_runs_also_after_a_kill(mac: Mac)
     assert mac.guest("cat /etc/marker || echo none") == "none"
 
 
-def test_killed_on_the_way_back_the_next_run_completes_that(mac: Mac) -> None:
+def test_killed_on_the_way_back_the_next_run_completes_that(mac: Changed) -> None:
     before = mac.word()
     mute = {"package": mac.variant("systemd.unit=emergency.target"), "timeout": MUTE_TIMEOUT}
     mac.killed_in(_builder_journal.ROLL_BACK, **mute)
@@ -269,7 +173,7 @@ def test_killed_on_the_way_back_the_next_run_completes_that(mac: Mac) -> None:
     mac.settled()
 
 
-def test_garbage_collection_on_the_mac_leaves_the_builder_and_what_to_go_back_to(mac: Mac) -> None:
+def test_garbage_collection_on_the_mac_leaves_the_builder_and_what_to_go_back_to(mac: Changed) -> None:
     mac.params["package"] = mac.variant("builder.variant=c")
     mac.run()
     previous = os.readlink(mac.layout.previous)
@@ -277,7 +181,7 @@ def test_garbage_collection_on_the_mac_leaves_the_builder_and_what_to_go_back_to
     assert _builder_plan.generation_links(mac.layout.profile) == (f"{mac.layout.profile}-{mac.link().number}-link",)
     assert os.path.exists(previous)
     before = mac.run().result["boot_id"]
-    os.kill(vms(mac)[0], signal.SIGKILL)
+    os.kill(mac.vms()[0], signal.SIGKILL)
     deadline = time.monotonic() + BOOT_TIMEOUT
     while mac.run(state="ready").result["boot_id"] == before:
         assert time.monotonic() < deadline
@@ -290,11 +194,11 @@ def test_garbage_collection_on_the_mac_leaves_the_builder_and_what_to_go_back_to
     assert mac.word() == "c"
 
 
-def test_stopped_and_running_again(mac: Mac) -> None:
+def test_stopped_and_running_again(mac: Changed) -> None:
     assert mac.run(state="stopped").changed
-    assert vms(mac) == []
-    assert mac.launchctl.print_service(f"system/{LABEL}") is None
-    assert os.path.exists(PLIST)
+    assert mac.vms() == []
+    assert mac.launchctl.print_service(f"system/{mac.label}") is None
+    assert os.path.exists(mac.plist)
     assert not mac.run(state="stopped").changed
     assert mac.run().result["phases"] == ["start", "ready"]
     assert mac.word() == "c"

@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 import typing as t
 from pathlib import Path
 
 import pytest
+from builder_under_test import NIX, PACKAGE, Mac, processes, wait_for
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder,
@@ -27,66 +27,19 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_apply import read_spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import builder_options
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import ssh_options
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 
-LABEL = "org.example.disk"
-PORT = 31944
-STOCK = "path:/opt/lab/builder#darwin.linux-builder"
-VZ = STOCK + "-vz"
-NIX_BUILD = "/nix/var/nix/profiles/default/bin/nix-build"
+VZ = PACKAGE + "-vz"
 
 
-class Mac:
+class Disk(Mac):
     """The builder of this file, and what the tests ask of its guest."""
-
-    def __init__(self, directory: Path) -> None:
-        self.key = str(directory / "key")
-        subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
-        # The lab's guest has a host key of the lab's own, which is in the guest's files.
-        self.params: dict[str, t.Any] = {
-            "state": "running",
-            "package": STOCK,
-            "update": False,
-            "profile": "/nix/var/nix/profiles/disk",
-            "working_directory": str(directory / "lib/disk"),
-            "memory_mib": 1024,
-            "cores": 1,
-            "disk_mib": 3072,
-            "host_address": "127.0.0.1",
-            "port": PORT,
-            "accept_any_address": False,
-            "client_key": self.key,
-            "public_host_key": "",
-            "label": LABEL,
-            "log_path": str(directory / "disk.log"),
-            "ca_file": None,
-            "stop_timeout": 60,
-            "timeout": 300,
-            "drain_timeout": 60,
-            "uri": "ssh-ng://builder@linux-builder",
-            "force": False,
-            "keep_data": False,
-        }
-        self.layout = layout_from(self.params)
-
-    def run(self, **changes: t.Any) -> _builder.Outcome:
-        return _builder.execute({**self.params, **changes}, False)
 
     def keep(self, **changes: t.Any) -> _builder.Outcome:
         """Run with these options from now on."""
         self.params.update(changes)
         return self.run()
-
-    def vm(self) -> int:
-        return int(Path(self.layout.state_directory, "vm.pid").read_text(encoding="utf-8"))
-
-    def guest(self, command: str) -> str:
-        argv = ["/usr/bin/ssh", *ssh_options(self.layout.known_hosts, self.key, 20), "-p", str(PORT), "builder@127.0.0.1", "--"]
-        return subprocess.run([*argv, command], stdout=subprocess.PIPE, check=True, timeout=60).stdout.decode().strip()
 
     def size(self) -> tuple[int, int]:
         """MiB of (the disk, the file system on it as the guest has it)."""
@@ -97,8 +50,8 @@ class Mac:
     def build(self, name: str) -> str:
         """Build something in the guest; its store path."""
         what = f'name = "{name}"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo {name} > $out" ];'
-        options, env = builder_options(self.layout, self.key, "x86_64-linux", "127.0.0.1", PORT)
-        argv = [NIX_BUILD, "--no-out-link", "--max-jobs", "0", *options, "-E", f"derivation {{ {what} }}"]
+        options, env = builder_options(self.layout, self.key, "x86_64-linux", "127.0.0.1", self.port)
+        argv = [f"{NIX}/nix-build", "--no-out-link", "--max-jobs", "0", *options, "-E", f"derivation {{ {what} }}"]
         done = subprocess.run(argv, env={**os.environ, **env}, stdout=subprocess.PIPE, check=True, timeout=120)
         return done.stdout.decode().strip()
 
@@ -113,34 +66,20 @@ def disks(disk: str) -> list[str]:
 
 
 @pytest.fixture(name="mac", scope="module")
-def fixture_mac(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Mac]:
-    mac = Mac(tmp_path_factory.mktemp("disk"))
+def fixture_mac(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Disk]:
+    mac = Disk(tmp_path_factory.mktemp("disk"), "disk", 31944)
     yield mac
-    mac.run(state="stopped", force=True)
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        if mac.layout.disk.encode() in entry.read_bytes():
-            os.kill(int(entry.parent.name), signal.SIGKILL)
-    mac.run(state="absent")
+    mac.close()
 
 
 @pytest.fixture(name="built", scope="module")
-def fixture_built(mac: Mac) -> str:
+def fixture_built(mac: Disk) -> str:
     """The builder with the stock image and 3 GiB, and something that was built in it."""
-    flake = subprocess.run(
-        ["/nix/var/nix/profiles/default/bin/nix", "--extra-experimental-features", "nix-command flakes", "build", "--no-link"]
-        + ["--print-out-paths", f"{STOCK}.nixosConfig.system.build.vm"],
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=120,
-    )
-    archive = f"{flake.stdout.decode().strip()}/system/rootfs.tar"
-    tar = ["/usr/bin/tar", "-xOf", archive, "./etc/ssh/ssh_host_ed25519_key.pub"]
-    mac.params["public_host_key"] = subprocess.run(tar, stdout=subprocess.PIPE, check=True).stdout.decode()
     assert mac.run().changed
     return mac.build("before")
 
 
-def test_the_new_disk_has_the_size_asked_for_and_its_image_is_recorded(mac: Mac, built: str) -> None:
+def test_the_new_disk_has_the_size_asked_for_and_its_image_is_recorded(mac: Disk, built: str) -> None:
     assert mac.size()[0] == 3072
     assert 2800 < mac.size()[1] <= 3072
     assert mac.holds(built)
@@ -149,7 +88,7 @@ def test_the_new_disk_has_the_size_asked_for_and_its_image_is_recorded(mac: Mac,
 
 
 @pytest.mark.parametrize(("size", "words"), [(2048, "cannot be made smaller"), (5120, "would not grow its file system")])
-def test_what_the_stock_image_cannot_do_is_refused_before_anything_stops(mac: Mac, built: str, size: int, words: str) -> None:
+def test_what_the_stock_image_cannot_do_is_refused_before_anything_stops(mac: Disk, built: str, size: int, words: str) -> None:
     vm = mac.vm()
     for check_mode in (True, False):
         with pytest.raises(StateError) as error:
@@ -161,7 +100,7 @@ def test_what_the_stock_image_cannot_do_is_refused_before_anything_stops(mac: Ma
     assert not mac.run().changed
 
 
-def test_3_gib_are_grown_to_5_with_the_store_kept(mac: Mac, built: str) -> None:
+def test_3_gib_are_grown_to_5_with_the_store_kept(mac: Disk, built: str) -> None:
     done = mac.keep(disk_mib=5120, grow_file_system=True)
     assert done.changed
     assert "3072 MiB -> 5120 MiB" in " ".join(done.result["why"])
@@ -174,7 +113,7 @@ def test_3_gib_are_grown_to_5_with_the_store_kept(mac: Mac, built: str) -> None:
     assert disks(mac.layout.disk) == ["nixos.qcow2"]
 
 
-def test_a_smaller_disk_is_made_anew_where_that_is_allowed(mac: Mac, built: str) -> None:
+def test_a_smaller_disk_is_made_anew_where_that_is_allowed(mac: Disk, built: str) -> None:
     done = mac.keep(disk_mib=4096, allow_disk_recreate=True)
     assert "5120 MiB -> 4096 MiB" in " ".join(done.result["why"])
     assert mac.size()[0] == 4096
@@ -183,7 +122,7 @@ def test_a_smaller_disk_is_made_anew_where_that_is_allowed(mac: Mac, built: str)
     assert not mac.run().changed
 
 
-def test_another_image_gets_another_disk_only_where_that_was_asked_for(mac: Mac) -> None:
+def test_another_image_gets_another_disk_only_where_that_was_asked_for(mac: Disk) -> None:
     path = mac.build("under-the-first-image")
     assert mac.keep(min_free_mib=700).changed
     assert mac.holds(path)
@@ -194,7 +133,7 @@ def test_another_image_gets_another_disk_only_where_that_was_asked_for(mac: Mac)
     assert not mac.run().changed
 
 
-def test_a_new_disk_whose_builder_proves_nothing_gives_way_to_the_old_one(mac: Mac) -> None:
+def test_a_new_disk_whose_builder_proves_nothing_gives_way_to_the_old_one(mac: Disk) -> None:
     def prove(*_arguments: t.Any) -> float:
         assert disks(mac.layout.disk) == ["nixos.qcow2", "nixos.qcow2.before"]
         assert mac.size()[0] == 3072
@@ -211,7 +150,7 @@ def test_a_new_disk_whose_builder_proves_nothing_gives_way_to_the_old_one(mac: M
     assert not mac.run().changed
 
 
-def test_the_other_hypervisors_disk_is_moved_aside_and_stays(mac: Mac) -> None:
+def test_the_other_hypervisors_disk_is_moved_aside_and_stays(mac: Disk) -> None:
     mac.params.update(package=VZ, grow_file_system=False, min_free_mib=None, disk_on_upgrade="keep", allow_disk_recreate=False)
     done = mac.run()
     assert "moved aside" in " ".join(done.result["why"])
@@ -229,20 +168,13 @@ def test_the_other_hypervisors_disk_is_moved_aside_and_stays(mac: Mac) -> None:
     assert disks(mac.layout.disk) == ["nixos.qcow2", *aside]
 
 
-def test_a_killed_runner_leaves_one_vzvm_and_the_store(mac: Mac) -> None:
+def test_a_killed_runner_leaves_one_vzvm_and_the_store(mac: Disk) -> None:
     path, first = mac.build("under-vzvm"), mac.vm()
     mac.guest("sync")
-    before = mac.guest("cat /proc/sys/kernel/random/boot_id")
-    job = Launchctl(Runner()).print_service(f"system/{LABEL}")
-    assert job is not None
-    assert job.pid
-    os.kill(job.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 120
-    while Path(f"/proc/{first}/cmdline").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    before = mac.boot_id()
+    os.kill(mac.runner(), signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{first}/cmdline").exists())
     mac.run(state="ready")
-    running = [entry for entry in Path("/proc").glob("[0-9]*/cmdline") if b"bin/vzvm\0" in entry.read_bytes()]
-    assert [int(entry.parent.name) for entry in running] == [mac.vm()]
-    assert mac.guest("cat /proc/sys/kernel/random/boot_id") != before
+    assert processes(lambda argv: any(word.endswith("bin/vzvm") for word in argv)) == [mac.vm()]
+    assert mac.boot_id() != before
     assert mac.holds(path)

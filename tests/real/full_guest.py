@@ -12,28 +12,22 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import socket
 import struct
 import subprocess
 import threading
 import time
 import typing as t
-from pathlib import Path
 
 import pytest
+from builder_under_test import Mac, wait_for
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_plan, _nix_expression
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan, _nix_expression
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import ssh_options
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, LinuxBuilderError
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 from ansible_collections.nixmac.linux_builder.tests.real.company_network import Company, Signed, nix
 
-LABEL = "org.example.guest"
 PORT = 31932
-VM = "/opt/lab/builder#darwin.linux-builder.nixosConfig.system.build.vm"
 AHEAD = 40  # seconds by which the lab's time server is ahead: seen in the guest, and less than a skew that restarts it
 MODULE = """
 { lib, ... }: {
@@ -71,54 +65,8 @@ class TimeServer(threading.Thread):
             self.socket.sendto(head + struct.pack("!Q8sQQ", now, question[40:48], now, now), address)
 
 
-class Mac:
-    """The builder of this file and what the tests ask it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.key = str(directory / "key")
-        subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
-        vm = nix("build", "--no-link", "--print-out-paths", VM).strip()
-        # The lab's guest has a host key of the lab's own.
-        key = ["/usr/bin/tar", "-xOf", f"{vm}/system/rootfs.tar", "./etc/ssh/ssh_host_ed25519_key.pub"]
-        self.params: dict[str, t.Any] = {
-            "state": "running",
-            "package": "path:/opt/lab/builder#darwin.linux-builder",
-            "update": False,
-            "profile": "/nix/var/nix/profiles/guest",
-            "working_directory": str(directory / "lib/guest"),
-            "memory_mib": 1024,
-            "cores": 1,
-            "disk_mib": 3072,
-            "host_address": "127.0.0.1",
-            "port": PORT,
-            "accept_any_address": False,
-            "client_key": self.key,
-            "public_host_key": subprocess.run(key, stdout=subprocess.PIPE, check=True).stdout.decode(),
-            "label": LABEL,
-            "log_path": str(directory / "guest.log"),
-            "ca_file": None,
-            "stop_timeout": 60,
-            "timeout": 300,
-            "drain_timeout": 60,
-            "keep_data": False,
-            "prove": True,
-        }
-        self.layout = layout_from(self.params)
-
-    def run(self, **changes: t.Any) -> _builder.Outcome:
-        return _builder.execute({**self.params, **changes}, False)
-
-    def ask(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the guest, whatever becomes of it."""
-        options = ssh_options(self.layout.known_hosts, self.key, 20)
-        argv = ["/usr/bin/ssh", *options, "-p", str(PORT), "builder@127.0.0.1", "--", command]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
-
-    def guest(self, command: str) -> str:
-        """What a command in the guest prints."""
-        done = self.ask(command)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+class Guest(Mac):
+    """The builder of this file and what the tests ask its guest."""
 
     def setting(self, name: str) -> str:
         return self.guest(f"nix --extra-experimental-features nix-command config show {name}")
@@ -127,14 +75,11 @@ class Mac:
         """Size of the guest's data disk's file system, in MiB."""
         return int(self.guest("df -BM --output=size /nix | tail -n 1").strip().rstrip("M"))
 
-    def boot_id(self) -> str:
-        return self.guest("cat /proc/sys/kernel/random/boot_id")
-
 
 class Lab(t.NamedTuple):
     """The builder, the company's network around it, and what its guest shall be."""
 
-    mac: Mac
+    mac: Guest
     company: Company
     keys: Signed
     clock: TimeServer
@@ -144,7 +89,8 @@ class Lab(t.NamedTuple):
 @pytest.fixture(name="lab", scope="module")
 def fixture_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
     directory = tmp_path_factory.mktemp("guest")
-    mac, company, keys, clock = Mac(directory), Company(directory / "company"), Signed(directory / "signed"), TimeServer()
+    mac, company, keys = Guest(directory, "guest", PORT), Company(directory / "company"), Signed(directory / "signed")
+    clock = TimeServer()
     wanted = {
         "config": MODULE,
         "min_free_mib": 512,
@@ -160,31 +106,7 @@ def fixture_lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
     yield Lab(mac, company, keys, clock, wanted)
     company.close()
     clock.socket.close()
-    Launchctl(Runner()).bootout(f"system/{LABEL}")
-    deadline = time.monotonic() + 120
-    while Launchctl(Runner()).print_service(f"system/{LABEL}") is not None and time.monotonic() < deadline:
-        time.sleep(0.2)
-    for path in (
-        f"/Library/LaunchDaemons/{LABEL}.plist",
-        mac.params["profile"],
-        *_builder_plan.generation_links(mac.params["profile"]),
-    ):
-        if os.path.lexists(path):
-            os.unlink(path)
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if mac.layout.disk.encode() in (entry / "cmdline").read_bytes() and int(entry.name) != os.getpid():
-                os.kill(int(entry.name), signal.SIGKILL)
-        except OSError:
-            continue
-
-
-def wait_for(condition: t.Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {seconds} s")
-        time.sleep(0.5)
+    mac.close()
 
 
 def only_in_cache(lab: Lab, name: str) -> str:
@@ -254,8 +176,8 @@ def test_its_nix_daemon_has_the_proxy_under_the_address_that_the_guest_sees(lab:
 
 
 def test_its_clock_is_that_of_the_time_server(lab: Lab) -> None:
-    wait_for(lambda: lab.clock.asked > 0, 120, "a question to the time server")
-    wait_for(lambda: int(lab.mac.guest("date +%s")) - time.time() > AHEAD - 15, 120, "the guest's clock")
+    wait_for(lambda: lab.clock.asked > 0)
+    wait_for(lambda: int(lab.mac.guest("date +%s")) - time.time() > AHEAD - 15)
     assert int(lab.mac.guest("date +%s")) - time.time() < AHEAD + 15
 
 

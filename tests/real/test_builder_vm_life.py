@@ -12,7 +12,6 @@ from __future__ import annotations
 import bz2
 import contextlib
 import os
-import plistlib
 import signal
 import subprocess
 import time
@@ -20,138 +19,37 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from builder_under_test import Mac, alive, wait_for
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_plan
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import ssh_options
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 
-LABEL = "org.example.vm-life"
-PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
 PORT = 31922
-STOCK_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb"
-STATE_TIMEOUT = 60.0  # seconds for launchd and QEMU to come or go
-BOOT_TIMEOUT = 300  # seconds for a boot under emulation on a busy machine
 
 
-class Mac:
-    """The builder of this file and what the tests do to it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.key = str(directory / "key")
-        subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
-        self.launchctl = Launchctl(Runner())
-        self.params: dict[str, t.Any] = {
-            "state": "present",
-            "package": "path:/opt/lab/builder#darwin.linux-builder",
-            "update": False,
-            "profile": "/nix/var/nix/profiles/vm-life",
-            "working_directory": str(directory / "lib/vm-life"),
-            "memory_mib": 1024,
-            "cores": 1,
-            "disk_mib": 3072,
-            "host_address": "127.0.0.1",
-            "port": PORT,
-            "accept_any_address": False,
-            "client_key": self.key,
-            "public_host_key": STOCK_KEY,
-            "label": LABEL,
-            "log_path": str(directory / "vm-life.log"),
-            "ca_file": None,
-            "stop_timeout": 60,
-            "timeout": BOOT_TIMEOUT,
-            "keep_data": False,
-        }
-        self.layout = layout_from(self.params)
-
-    def run(self, state: str, **changes: t.Any) -> _builder.Outcome:
-        return _builder.execute({**self.params, "state": state, **changes}, False)
-
-    def ready(self) -> str:
-        return str(self.run("ready").result["boot_id"])
-
-    def load(self, definition: dict[str, t.Any]) -> None:
-        Path(PLIST).write_bytes(plistlib.dumps(definition))
-        os.chmod(PLIST, 0o644)
-        self.launchctl.checked(self.launchctl.bootstrap("system", PLIST))
-
-    def unload(self) -> float:
-        """Boot the job out and return the seconds until it and its VM were gone."""
-        begin = time.monotonic()
-        self.launchctl.bootout(f"system/{LABEL}")
-        wait_for(lambda: self.launchctl.print_service(f"system/{LABEL}") is None, 120)
-        if os.path.exists(PLIST):
-            os.unlink(PLIST)
-        return time.monotonic() - begin
-
-    def job(self) -> int:
-        """Process id of the runner."""
-        service = self.launchctl.print_service(f"system/{LABEL}")
-        return int(service.pid or 0) if service else 0
-
-    def vm(self) -> int:
-        """Process id of QEMU as the runner recorded it."""
-        return int(Path(self.layout.state_directory, "vm.pid").read_text(encoding="utf-8"))
-
-    def guest(self, command: str) -> str:
-        """What a command in the guest prints."""
-        options = ssh_options(self.layout.known_hosts, self.key, 20)
-        argv = ["/usr/bin/ssh", *options, "-p", str(PORT), "builder@127.0.0.1", "--", command]
-        return subprocess.run(argv, stdout=subprocess.PIPE, check=True, timeout=60).stdout.decode().strip()
-
-    def log(self) -> str:
-        return Path(self.layout.log_path).read_text(encoding="utf-8", errors="replace")
+def gone(mac: Mac) -> float:
+    """Boot the job out; the seconds until it and its VM were gone."""
+    begin = time.monotonic()
+    mac.unload()
+    return time.monotonic() - begin
 
 
-def wait_for(condition: t.Callable[[], bool], seconds: float = STATE_TIMEOUT) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds} s")
-        time.sleep(0.1)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def vms(mac: Mac) -> list[int]:
-    """Every QEMU on our disk, whoever started it."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if argv[0].endswith("qemu-system-x86_64") and any(mac.layout.disk in word for word in argv):
-            found.append(int(entry.name))
-    return found
+def ready(mac: Mac) -> str:
+    return str(mac.run(state="ready").result["boot_id"])
 
 
 @pytest.fixture(name="mac", scope="module")
 def fixture_mac(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Mac]:
-    mac = Mac(tmp_path_factory.mktemp("life"))
+    mac = Mac(tmp_path_factory.mktemp("life"), "vm-life", PORT)
     yield mac
-    mac.unload()
-    for pid in vms(mac):
-        os.kill(pid, signal.SIGKILL)
-    mac.run("absent")
+    mac.close()
 
 
 def test_the_builder_boots_under_launchd_and_its_daemon_answers(mac: Mac) -> None:
-    store_path = mac.run("present").result["store_path"]
-    # The lab's guest has a host key of the lab's own, published as little as its builder is.
-    archive = ["/usr/bin/tar", "-xOf", f"{store_path}/system/rootfs.tar", "./etc/ssh/ssh_host_ed25519_key.pub"]
-    mac.params["public_host_key"] = subprocess.run(archive, stdout=subprocess.PIPE, check=True).stdout.decode()
-    mac.load(mac.run("present").result["definition"])
-    report = mac.run("ready")
+    mac.load(mac.run(state="present").result["definition"])
+    report = mac.run(state="ready")
     assert report.result["ready"] is True
-    assert report.result["boot_id"] == mac.guest("cat /proc/sys/kernel/random/boot_id")
+    assert report.result["boot_id"] == mac.boot_id()
     assert report.result["boot_id"] != Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
 
 
@@ -177,42 +75,42 @@ def test_the_private_key_reaches_neither_the_guest_nor_the_store(mac: Mac) -> No
 
 def test_a_second_run_on_the_running_builder_changes_nothing(mac: Mac) -> None:
     vm = mac.vm()
-    assert not mac.run("present").changed
-    assert not mac.run("ready").changed
+    assert not mac.run(state="present").changed
+    assert not mac.run(state="ready").changed
     assert mac.vm() == vm
 
 
 def test_a_second_instance_by_hand_is_refused_and_disturbs_nothing(mac: Mac) -> None:
     done = subprocess.run([mac.layout.runner], stdout=subprocess.PIPE, check=False, timeout=30)
     assert done.returncode == 75
-    assert f"process {mac.job()} already runs the builder" in done.stdout.decode()
-    assert len(vms(mac)) == 1
+    assert f"process {mac.runner()} already runs the builder" in done.stdout.decode()
+    assert len(mac.vms()) == 1
     assert mac.guest("echo there") == "there"
 
 
 def test_another_host_key_is_an_error_at_once_that_says_what_it_means(mac: Mac, tmp_path: Path) -> None:
     subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
     other = (tmp_path / "other.pub").read_text(encoding="utf-8")
-    assert mac.run("present", public_host_key=other).changed
+    assert mac.run(state="present", public_host_key=other).changed
     begin = time.monotonic()
     with pytest.raises(StateError, match="not the pinned host key"):
-        mac.run("ready")
+        mac.run(state="ready")
     assert time.monotonic() - begin < 30
-    assert mac.run("present").changed
-    assert mac.ready()
+    assert mac.run(state="present").changed
+    assert ready(mac)
 
 
 def test_a_refused_client_key_is_named_with_its_fix(mac: Mac, tmp_path: Path) -> None:
     subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
     with pytest.raises(StateError, match="refuses the client key") as caught:
-        mac.run("ready", client_key=str(tmp_path / "other"), timeout=120)
+        mac.run(state="ready", client_key=str(tmp_path / "other"), timeout=120)
     assert "Likely cause: the guest does not take the client key" in caught.value.message
     assert "running" in caught.value.details["job"]
 
 
 def test_absent_is_refused_while_the_job_is_loaded(mac: Mac) -> None:
     with pytest.raises(StateError, match="still loaded"):
-        mac.run("absent")
+        mac.run(state="absent")
     assert mac.guest("echo there") == "there"
 
 
@@ -229,7 +127,7 @@ def openers(path: str) -> list[int]:
 def test_macos_rotates_the_log_and_only_the_runners_reader_has_it_open(mac: Mac) -> None:
     path = mac.layout.log_path
     before, (reader,) = Path(path).read_bytes(), openers(path)
-    assert reader not in (mac.job(), mac.vm())
+    assert reader not in (mac.runner(), mac.vm())
     subprocess.run(["/usr/sbin/newsyslog", "-F"], check=True, timeout=60)
     assert bz2.decompress(Path(f"{path}.0.bz2").read_bytes()).startswith(before)
     # The old one is compressed and gone; who still had it open would show it as deleted.
@@ -239,26 +137,26 @@ def test_macos_rotates_the_log_and_only_the_runners_reader_has_it_open(mac: Mac)
 
 
 def test_a_killed_vm_comes_back_without_us(mac: Mac) -> None:
-    before, vm = mac.ready(), mac.vm()
+    before, vm = ready(mac), mac.vm()
     os.kill(vm, signal.SIGKILL)
     wait_for(lambda: not alive(vm))
-    assert mac.ready() != before
+    assert ready(mac) != before
     assert "the VM has ended with status 137" in mac.log()
 
 
 def test_a_killed_runner_leaves_no_second_vm_on_the_disk(mac: Mac) -> None:
-    before, runner, vm = mac.ready(), mac.job(), mac.vm()
+    before, runner, vm = ready(mac), mac.runner(), mac.vm()
     os.kill(runner, signal.SIGKILL)
-    wait_for(lambda: mac.job() not in (0, runner))
+    wait_for(lambda: mac.runner() not in (0, runner))
     wait_for(lambda: not alive(vm))
-    assert mac.ready() != before
-    assert len(vms(mac)) == 1
+    assert ready(mac) != before
+    assert len(mac.vms()) == 1
 
 
 def test_a_stopped_job_shuts_the_guest_down_in_order_and_keeps_what_it_wrote(mac: Mac) -> None:
     mac.guest("echo unsynced > marker")
-    assert mac.unload() < 60
-    assert vms(mac) == []
+    assert gone(mac) < 60
+    assert mac.vms() == []
     assert (
         mac.log().rstrip().splitlines()[-1].partition("run-builder")[2].partition(": ")[2].startswith("the guest has powered off")
     )
@@ -268,12 +166,12 @@ def test_a_stopped_job_shuts_the_guest_down_in_order_and_keeps_what_it_wrote(mac
 def test_changed_processors_need_no_build_and_the_disk_stays(mac: Mac) -> None:
     generation = _builder_plan.read_generation(mac.layout.profile)
     mac.params["cores"] = 2
-    report = mac.run("present")
+    report = mac.run(state="present")
     assert report.changed
     assert _builder_plan.read_generation(mac.layout.profile) == generation
     assert report.result["disk_mib"] == 3072
     mac.load(report.result["definition"])
-    mac.ready()
+    ready(mac)
     assert mac.guest("nproc") == "2"
     assert mac.guest("cat marker") == "unsynced"
 
@@ -281,12 +179,12 @@ def test_changed_processors_need_no_build_and_the_disk_stays(mac: Mac) -> None:
 def test_a_builder_that_does_not_come_says_why(mac: Mac) -> None:
     mac.unload()
     with pytest.raises(StateError, match="not loaded; start it with launchd_service"):
-        mac.run("ready", timeout=3)
+        mac.run(state="ready", timeout=3)
     os.rename(mac.layout.profile, mac.layout.profile + ".away")
     mac.load(_definition(mac))
     wait_for(lambda: "run-nixos-vm is missing" in mac.log())
     with pytest.raises(StateError, match="the closure is gone") as caught:
-        mac.run("ready", timeout=5)
+        mac.run(state="ready", timeout=5)
     os.rename(mac.layout.profile + ".away", mac.layout.profile)
     assert "last exit code 78" in caught.value.message
 
@@ -294,7 +192,7 @@ def test_a_builder_that_does_not_come_says_why(mac: Mac) -> None:
 def _definition(mac: Mac) -> dict[str, t.Any]:
     """The job as it was returned before, without a run that would repair what the test broke."""
     return {
-        "Label": LABEL,
+        "Label": mac.label,
         "ProgramArguments": ["/bin/sh", "-c", f"/bin/wait4path /nix/store && exec {mac.layout.runner}"],
         "RunAtLoad": True,
         "KeepAlive": True,
@@ -307,10 +205,10 @@ def _definition(mac: Mac) -> dict[str, t.Any]:
 
 def test_absent_removes_all_of_it(mac: Mac) -> None:
     mac.unload()
-    assert mac.run("absent").changed
+    assert mac.run(state="absent").changed
     assert not os.path.lexists(mac.layout.profile)
     assert _builder_plan.generation_links(mac.layout.profile) == ()
     assert not os.path.exists(os.path.dirname(mac.layout.working_directory))
     assert not list(Path(mac.layout.log_path).parent.glob("vm-life.log*"))
-    assert not os.path.exists(f"/etc/newsyslog.d/{LABEL}.conf")
-    assert not mac.run("absent").changed
+    assert not os.path.exists(f"/etc/newsyslog.d/{mac.label}.conf")
+    assert not mac.run(state="absent").changed

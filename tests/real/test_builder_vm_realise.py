@@ -13,14 +13,14 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from builder_under_test import forget, parameters
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_apply, _builder_plan
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_apply
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import find_nix
 
 LAB_BUILDER = "/opt/lab/builder"
-STOCK_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb"
 
 
 class Counting(Runner):
@@ -40,33 +40,18 @@ def fixture_params(tmp_path: Path) -> t.Iterator[dict[str, t.Any]]:
     """A builder of the test's own, removed in the end; the flake is a copy that the test may change."""
     flake = tmp_path / "flake"
     shutil.copytree(LAB_BUILDER, flake)
-    key = tmp_path / "key"
-    subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     profile = f"/nix/var/nix/profiles/test-{tmp_path.name}-{os.getpid()}"
     yield {
+        **parameters(tmp_path, "test-builder", 31022),
         "state": "present",
         "package": f"path:{flake}#darwin.linux-builder",
-        "update": False,
         "profile": profile,
         "working_directory": f"{tmp_path}/new/lib/linux-builder",
         "memory_mib": None,
         "cores": None,
         "disk_mib": None,
-        "host_address": "127.0.0.1",
-        "port": 31022,
-        "accept_any_address": False,
-        "client_key": str(key),
-        "public_host_key": STOCK_KEY,
-        "label": "org.example.test-builder",
-        "log_path": f"{tmp_path}/log",
-        "ca_file": None,
-        "stop_timeout": 20,
-        "timeout": 60,
-        "keep_data": False,
     }
-    for path in (profile, *_builder_plan.generation_links(profile)):
-        if os.path.islink(path):
-            os.unlink(path)
+    forget(profile)
 
 
 def run(params: dict[str, t.Any], check_mode: bool = False, **changes: t.Any) -> _builder.Outcome:

@@ -8,47 +8,24 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import typing as t
 from pathlib import Path
 
 import pytest
+from builder_under_test import forget, parameters
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_plan, _nix_expression
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _nix_expression
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
 from ansible_collections.nixmac.linux_builder.tests.real.company_network import Cache, Company, Signed, nix
 
-STOCK_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb"
 FORWARD = "hostfwd=tcp:127.0.0.1:31022-:22"
 
 
 @pytest.fixture(name="params")
 def fixture_params(tmp_path: Path) -> t.Iterator[dict[str, t.Any]]:
-    key = tmp_path / "key"
-    subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     profile = f"/nix/var/nix/profiles/net-{os.getpid()}-{tmp_path.name}"
-    yield {
-        "state": "present",
-        "package": "path:/opt/lab/builder#darwin.linux-builder",
-        "update": False,
-        "profile": profile,
-        "working_directory": f"{tmp_path}/lib/linux-builder",
-        "memory_mib": 1024,
-        "cores": 1,
-        "disk_mib": None,
-        "host_address": "127.0.0.1",
-        "port": 31022,
-        "accept_any_address": False,
-        "client_key": str(key),
-        "public_host_key": STOCK_KEY,
-        "label": "org.example.net",
-        "log_path": f"{tmp_path}/log",
-        "ca_file": None,
-        "stop_timeout": 20,
-    }
-    for path in (profile, *_builder_plan.generation_links(profile)):
-        if os.path.islink(path):
-            os.unlink(path)
+    yield {**parameters(tmp_path, "net", 31022), "state": "present", "profile": profile, "disk_mib": None}
+    forget(profile)
 
 
 def run(params: dict[str, t.Any], **changes: t.Any) -> _builder.Outcome:
