@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import plistlib
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_plan
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_drain import busy
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest, ssh_argv
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
@@ -148,6 +150,20 @@ class Mac:
             return Path(self.layout.log_path).read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
+
+    @contextlib.contextmanager
+    def building(self) -> t.Iterator[None]:
+        """The lock that Nix holds while it builds in this VM."""
+        directory = Path("/nix/var/nix/current-load")
+        directory.mkdir(exist_ok=True)
+        slot = directory / "ssh-ng:__builder@linux-builder-0"
+        with subprocess.Popen(["/usr/bin/flock", "--no-fork", str(slot), "/bin/sleep", "600"]) as build:
+            try:
+                wait_for(lambda: busy(self.params["uri"]))
+                yield
+            finally:
+                build.kill()
+        wait_for(lambda: not busy(self.params["uri"]))
 
     def settled(self) -> None:
         """All belongs together, nothing is left over, and one more run changes nothing."""

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 import typing as t
-from pathlib import Path
 
 import pytest
 from builder_under_test import BOOT_TIMEOUT, NIX, Mac
@@ -110,18 +109,8 @@ def test_a_guest_that_never_answers_is_rolled_back_and_the_builder_serves(mac: C
 
 
 def test_a_build_that_runs_is_waited_for_and_not_ended(mac: Changed) -> None:
-    directory = Path("/nix/var/nix/current-load")
-    directory.mkdir(exist_ok=True)
-    slot = directory / "ssh-ng:__builder@linux-builder-0"
-    with subprocess.Popen(["/usr/bin/flock", str(slot), "/bin/sleep", "600"]) as build:
-        try:
-            while not slot.exists():
-                time.sleep(0.1)
-            with pytest.raises(StateError, match="builds still run"):
-                mac.run(cores=1, drain_timeout=2)
-        finally:
-            build.kill()
-            subprocess.run(["/usr/bin/pkill", "-P", str(build.pid)], check=False)
+    with mac.building(), pytest.raises(StateError, match="builds still run"):
+        mac.run(cores=1, drain_timeout=2)
     assert mac.word() == "b"
     mac.settled()
 

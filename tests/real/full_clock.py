@@ -9,7 +9,6 @@ Run by name: `tests/lab/lab pytest tests/real/full_clock.py`.
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import typing as t
 from pathlib import Path
@@ -18,7 +17,6 @@ import pytest
 from builder_under_test import Mac, wait_for
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _awake, _clock
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_drain import busy
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 
@@ -36,21 +34,6 @@ def skew(mac: Mac) -> _clock.Skew:
     result = _clock.measure(Guest(mac.layout, "127.0.0.1", mac.port, mac.key), Runner())
     assert result is not None
     return result
-
-
-@contextlib.contextmanager
-def building(mac: Mac) -> t.Iterator[None]:
-    """The lock that Nix holds while it builds in this VM."""
-    directory = Path("/nix/var/nix/current-load")
-    directory.mkdir(exist_ok=True)
-    slot = directory / "ssh-ng:__builder@linux-builder-0"
-    with subprocess.Popen(["/usr/bin/flock", "--no-fork", str(slot), "/bin/sleep", "600"]) as build:
-        try:
-            wait_for(lambda: busy(mac.params["uri"]))
-            yield
-        finally:
-            build.kill()
-    wait_for(lambda: not busy(mac.params["uri"]))
 
 
 def test_a_guest_that_has_just_booted_has_the_macs_time(mac: Mac) -> None:
@@ -83,7 +66,7 @@ def test_below_the_limit_or_without_one_nothing_happens(mac: Mac) -> None:
 
 
 def test_a_guest_that_builds_is_left_alone(mac: Mac) -> None:
-    with building(mac):
+    with mac.building():
         report = mac.run()
     assert not report.changed
     assert skew(mac).least > 3600
