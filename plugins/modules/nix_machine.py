@@ -89,7 +89,7 @@ EXAMPLES = r"""
     ssh_key: /etc/nix/builder_ed25519
     max_jobs: 4
     supported_features: [benchmark, big-parallel]
-    public_host_key: "{{ linux_builder_host_key }}"
+    public_host_key: "{{ host_key.public_key_base64 }}"
   register: machine
 
 - name: Make sure that Nix reads that file
