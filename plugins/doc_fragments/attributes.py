@@ -27,3 +27,13 @@ attributes:
     platforms: macOS
     support: full
 """
+
+    ACTIONGROUP_BUILDER = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/nixmac.linux_builder.builder) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - nixmac.linux_builder.builder
+"""

@@ -18,6 +18,7 @@ description:
   - With O(deep=true) it looks at every link between this Mac and a Linux build, and says which one is broken and what to do.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
+  - nixmac.linux_builder.attributes.actiongroup_builder
   - nixmac.linux_builder.builder
   - nixmac.linux_builder.builder.profile
   - nixmac.linux_builder.builder.address

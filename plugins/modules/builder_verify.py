@@ -20,6 +20,7 @@ description:
   - When nothing was built, it looks where the way to the builder is broken, and the message names that link with its fix.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
+  - nixmac.linux_builder.attributes.actiongroup_builder
   - nixmac.linux_builder.builder
   - nixmac.linux_builder.builder.profile
   - nixmac.linux_builder.builder.address

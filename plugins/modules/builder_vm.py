@@ -24,6 +24,7 @@ description:
     are built for Linux by the builder that runs at that time.
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
+  - nixmac.linux_builder.attributes.actiongroup_builder
   - nixmac.linux_builder.builder
   - nixmac.linux_builder.builder.profile
   - nixmac.linux_builder.builder.address

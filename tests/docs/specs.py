@@ -65,10 +65,10 @@ def _documented(option: dict[str, t.Any]) -> dict[str, t.Any]:
     return {key: value for key, value in option.items() if key in ("type", "elements", "choices", "required", "default")}
 
 
-def option_errors(name: str, options: dict[str, t.Any]) -> list[str]:
-    """What the module would refuse of these options before it does anything."""
+def option_errors(name: str, options: dict[str, t.Any], alone: bool = True) -> list[str]:
+    """What the module would refuse of these options before it does anything. alone: no others are added to them."""
     spec = module_spec(name)
-    validator = ArgumentSpecValidator(spec["argument_spec"], **{key: spec.get(key) for key in _CONSTRAINTS})
+    validator = ArgumentSpecValidator(spec["argument_spec"], **{key: spec.get(key) for key in _CONSTRAINTS if alone})
     return list(validator.validate(options).error_messages)
 
 

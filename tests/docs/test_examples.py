@@ -167,6 +167,19 @@ def _role_errors(options: dict[str, t.Any]) -> list[str]:
     return []
 
 
+def defaults_errors(defaults: dict[str, dict[str, t.Any]]) -> list[str]:
+    """A default of an action group has to suit each module of it."""
+    faults = []
+    groups = yaml.safe_load((pages.ROOT / "meta" / "runtime.yml").read_text())["action_groups"]
+    for name, options in defaults.items():
+        group = name.removeprefix("group/" + specs.PREFIX)
+        if group not in groups:
+            faults.append(f"there is no action group {name}")
+        for module in groups.get(group, []):
+            faults += [f"{name}: {module}: {fault}" for fault in specs.option_errors(module, options, alone=False)]
+    return faults
+
+
 def play_errors(plays: list[dict[str, t.Any]]) -> list[str]:
     faults: list[str] = []
     known = dict(GIVEN)
@@ -176,6 +189,7 @@ def play_errors(plays: list[dict[str, t.Any]]) -> list[str]:
         if imported and imported not in pages.PLAYBOOKS:
             faults.append(f"there is no playbook {imported}")
         faults += specs.variable_errors(play.get("vars", {}))
+        faults += defaults_errors(play.get("module_defaults", {}))
         for task in play.get("tasks", []):
             faults += task_errors(task, known)
     return faults
@@ -225,6 +239,20 @@ def test_syntax_of_playbooks_and_tasks(tmp_path: Path) -> None:
 )
 def test_a_broken_task_is_found(task: dict[str, t.Any], words: str) -> None:
     assert words in " ".join(task_errors(task, {}))
+
+
+def test_defaults_that_do_not_suit_a_group_are_found() -> None:
+    assert "builder_verify: cores" in " ".join(defaults_errors({"group/nixmac.linux_builder.builder": {"cores": 4}}))
+    assert "no action group" in " ".join(defaults_errors({"group/nixmac.linux_builder.bilder": {}}))
+
+
+def test_an_action_group_shares_what_its_page_says() -> None:
+    groups = yaml.safe_load((pages.ROOT / "meta" / "runtime.yml").read_text())["action_groups"]
+    text = (pages.ROOT / "docs" / "parts.md").read_text()
+    shared = set.intersection(*(set(specs.module_spec(name)["argument_spec"]) for name in groups["builder"]))
+    said = re.search(r"What they share \(([^)]+)\)", text)
+    assert said is not None
+    assert set(re.findall(r"`(\w+)`", said[1])) <= shared
 
 
 def test_a_field_that_no_result_has_is_found() -> None:

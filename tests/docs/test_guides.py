@@ -85,12 +85,6 @@ def test_the_index_counts() -> None:
     assert [int(number) for number in numbers] == list(range(1, len(numbers) + 1))
 
 
-def test_the_page_of_the_documentation_site_has_the_same_order() -> None:
-    text = (pages.ROOT / "docs" / "docsite" / "rst" / "guides.rst").read_text()
-    listed = re.findall(r"^\d+\. `([^<]+) <" + re.escape(_REPOSITORY) + r"blob/main/([^>]+)>`__$", text, re.M)
-    assert listed == [(title, str((Path("docs") / path).as_posix()).replace("docs/../", "")) for title, path in index()]
-
-
 def test_make_help_shows_every_target() -> None:
     makefile = (pages.ROOT / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: (.+)$", makefile, re.M)

@@ -150,3 +150,17 @@ def test_the_page_of_troubleshooting_is_held_to_the_table(tmp_path: Path, change
     assert "| `not_loaded` | The job is not loaded into launchd. |" in text
     (tmp_path / "docs" / "troubleshooting.md").write_text(text + change)
     assert page.main(["--check"], tmp_path) == status
+
+
+@pytest.mark.parametrize(("change", "status"), [("", 0), ("31. [More](more.md)\n", 1)])
+def test_the_page_of_guides_is_held_to_the_index(tmp_path: Path, change: str, status: int) -> None:
+    guides = load("make_guides")
+    (tmp_path / "docs" / "docsite" / "rst").mkdir(parents=True)
+    index = tmp_path / "docs" / "README.md"
+    index.write_text("# Guides\n\n## Begin\n\n1. [Start](start.md): so.\n2. [Help](../CONTRIBUTING.md)\n")
+    guides.main([], tmp_path)
+    text = (tmp_path / "docs" / "docsite" / "rst" / "guides.rst").read_text()
+    assert "Begin\n-----\n\n1. `Start <https://github.com/nixmac/linux_builder/blob/main/docs/start.md>`__\n" in text
+    assert "blob/main/CONTRIBUTING.md>" in text
+    index.write_text(index.read_text() + change)
+    assert guides.main(["--check"], tmp_path) == status
