@@ -444,7 +444,10 @@ class Bench:
         assert self.conf.read_bytes().count(_adopt_lines.TAKEN) == 1
         assert self.machines.read_bytes() == b"ssh-ng://me@big x86_64-linux\n"
         assert sorted(os.listdir(self.ssh)) == ["200-mine.conf"]
-        assert self.manifest.read().adoption["done"]
+        adoption = self.manifest.read().adoption
+        assert adoption["done"]
+        # By which teardown knows it, wherever it lies by then.
+        assert adoption["disk"]["inode"] == (self.directory / "nixos.qcow2").stat().st_ino
         assert self.plan() is None
 
 

@@ -341,6 +341,22 @@ def test_a_disk_in_the_place_of_the_one_that_was_adopted_is_not_given_back(mac: 
     assert (old.exists(), new.read_bytes()) == (False, b"made anew")
 
 
+def test_of_a_disk_that_was_adopted_in_its_place_only_that_one_is_spared(mac: Path, manifest: Manifest) -> None:
+    disk = mac / "wd/nixos.qcow2"
+    disk.parent.mkdir()
+    disk.write_bytes(b"original")
+    record = {**_adopt_disk.describe(str(disk), str(disk)), **_adopt_disk.mark(str(disk))}
+    manifest.note_adoption({"disk": record, "loaded": False, "done": True})
+    manifest.claim_tree("builder", str(disk.parent))
+    assert manifest.read().spared("builder") == {str(disk.parent), str(disk)}
+    aside = disk.rename(f"{disk}.aside-20261123T120000Z")
+    disk.write_bytes(b"raw disk of vz")
+    assert manifest.read().spared("builder") == {str(disk.parent), str(aside)}
+    disk.unlink()
+    assert put_back(manifest).result["disk_given_back"]
+    assert disk.read_bytes() == b"original"
+
+
 # -- the begin of a teardown -----------------------------------------------------------------------------------------
 
 
