@@ -134,15 +134,20 @@ def _names(directory: str) -> list[str]:
         return []
 
 
-def can_give_back(disk: t.Mapping[str, t.Any] | None) -> bool:
-    """Whether an adopted disk lies elsewhere than before, and its old place is free."""
-    return disk is not None and original(disk) not in (None, disk["from"]) and not os.path.lexists(disk["from"])
+def can_give_back(disk: t.Mapping[str, t.Any] | None, leaving: bool = False) -> bool:
+    """Whether an adopted disk lies elsewhere than before, and its old place is free.
+
+    leaving: the builder's own disk will have been removed by then (check mode).
+    """
+    if disk is None or original(disk) in (None, disk["from"]):
+        return False
+    return not os.path.lexists(disk["from"]) or (leaving and disk["from"] == disk["to"])
 
 
-def why_not(disk: t.Mapping[str, t.Any] | None) -> tuple[str, str] | None:
+def why_not(disk: t.Mapping[str, t.Any] | None, leaving: bool = False) -> tuple[str, str] | None:
     """(path, reason) of what stays in the adopted disk's place, or of that disk, where it cannot go back. None: it can."""
     path = original(disk)
-    if not disk or path == disk["from"] or can_give_back(disk):
+    if not disk or path == disk["from"] or can_give_back(disk, leaving):
         return None
     if path is not None:
         return path, f"is the disk of the builder that was adopted, and its old place {disk['from']} is taken"

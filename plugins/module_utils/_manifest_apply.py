@@ -161,7 +161,7 @@ class Return:
         if not contents.there:
             return self._outcome(planning.Plan(()), False)
         if check_mode:
-            plan, disk = self._plan(contents)
+            plan, disk = self._plan(contents, leaving=not self.keep_data)
             return self._outcome(plan, disk, _broken(contents, self.manifest))
         with self.manifest.locked():
             contents = self.manifest.read()
@@ -179,17 +179,17 @@ class Return:
     def _gives_adopted_back(self) -> bool:
         return self.path is None and "adopt" in self.parts
 
-    def _plan(self, contents: Contents) -> tuple[planning.Plan, bool]:
-        """(steps, whether the adopted disk goes back to where it was)."""
+    def _plan(self, contents: Contents, leaving: bool = False) -> tuple[planning.Plan, bool]:
+        """(steps, whether the adopted disk goes back to where it was). leaving: the builder's own will be gone by then."""
         if self.path is not None:
             contents = dataclasses.replace(contents, entries={p: e for p, e in contents.entries.items() if p == self.path})
         kept = {path for path, entry in contents.entries.items() if self._kept(path, entry)}
         contents = dataclasses.replace(contents, entries={p: e for p, e in contents.entries.items() if p not in kept})
         plan = planning.make_plan(contents, {path: look(path)[0] for path in contents.entries}, self.parts)
         adopted = contents.adoption.get("disk") if self._gives_adopted_back else None
-        stays = _adopt_disk.why_not(adopted)
+        stays = _adopt_disk.why_not(adopted, leaving)
         self._stays = [] if stays is None else [{"path": stays[0], "reason": stays[1]}]
-        return plan, _adopt_disk.can_give_back(adopted)
+        return plan, _adopt_disk.can_give_back(adopted, leaving)
 
     def _apply(self, step: planning.Step) -> planning.Step | None:
         """Carry out a step; returns it as one that left its path where that was not possible."""

@@ -19,11 +19,12 @@ import time
 import typing as t
 
 import pytest
-from builder_under_test import BOOT_TIMEOUT, NIX, Mac
+from builder_under_test import BOOT_TIMEOUT, NIX, Mac, wait_for
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_journal, _builder_plan
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_journal, _builder_plan, _job
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_plan import PHASES
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import Desk
 
 MUTE_TIMEOUT = 90  # seconds that a guest gets which never answers; the one it is replaced by has to boot in them too
 
@@ -191,3 +192,22 @@ def test_stopped_and_running_again(mac: Changed) -> None:
     assert not mac.run(state="stopped").changed
     assert mac.run().result["phases"] == ["start", "ready"]
     assert mac.word() == "c"
+
+
+def test_stopped_beside_the_work_of_another_run_says_whose_it_is_and_with_force_ends_it(mac: Changed) -> None:
+    mac.params["package"] = mac.variant("builder.variant=a")
+    desk = Desk(_job.ROOT, _builder.execute, mac.params)
+    token = desk.hand_in(0).result[_job.ANSWER]["token"]
+    wait_for(lambda: desk.job.status().phase == "ready" or not desk.job.running(), BOOT_TIMEOUT)
+    with pytest.raises(StateError, match="work goes on, builder_vm state: running in phase ready .* Nothing was changed"):
+        mac.run(state="stopped", drain_timeout=0)
+    assert desk.job.running()
+    report = mac.run(state="stopped", force=True)
+    assert (report.changed, len(report.warnings)) == (True, 1)
+    assert "force: ended builder_vm state: running in phase ready" in report.warnings[0]
+    assert mac.vms() == []
+    with pytest.raises(StateError, match="was killed in phase ready"):
+        desk.look_in(str(token), 60)
+    assert mac.run().result["rolled_back"] is False
+    assert mac.word() == "a"
+    mac.settled()

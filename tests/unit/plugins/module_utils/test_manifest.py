@@ -352,8 +352,11 @@ def test_of_a_disk_that_was_adopted_in_its_place_only_that_one_is_spared(mac: Pa
     aside = disk.rename(f"{disk}.aside-20261123T120000Z")
     disk.write_bytes(b"raw disk of vz")
     assert manifest.read().spared("builder") == {str(disk.parent), str(aside)}
-    disk.unlink()
-    assert put_back(manifest).result["disk_given_back"]
+    told = put_back(manifest, check_mode=True).result
+    disk.unlink()  # by builder_vm
+    done = put_back(manifest).result
+    assert told["disk_given_back"] is done["disk_given_back"] is True
+    assert told["left"] == done["left"] == []
     assert disk.read_bytes() == b"original"
 
 
