@@ -59,6 +59,7 @@ specs)
     python tests/tools/check_variables_table.py .
     python tests/tools/make_troubleshooting.py --check
     python tests/tools/make_guides.py --check
+    python tests/tools/make_variable_table.py --check
     ;;
 docs)
     # The documentation of modules and roles, and the changelog.

@@ -1,0 +1,39 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Slips as a user makes them, by the real ansible-playbook. This machine is no Mac: it is not even asked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            "linux_builder_prot=1 linux_builder_disk_mib=-5 linux_builder_systems=arm64-linux",
+            [
+                "linux_builder_disk_mib: '-5' is negative",
+                "linux_builder_prot: there is no such variable. Did you mean linux_builder_port?",
+                "linux_builder_systems: 'arm64-linux' is no system that Nix builds Linux for. Did you mean aarch64-linux?",
+                "Nothing was changed.",
+            ],
+        ),
+        ("linux_builder_port=many", ["linux_builder_port", "many"]),
+        ("linux_builder_host_key=permac", ["linux_builder_host_key", "stock, per_mac", "permac"]),
+    ],
+)
+def test_a_slip_is_told_before_anything_runs(words: str, said: list[str]) -> None:
+    command = [BIN / "ansible-playbook", "nixmac.linux_builder.site", "-i", "mac-1.invalid,", "-c", "local", "-e", words]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert [text for text in said if text not in done.stdout + done.stderr] == []
