@@ -112,7 +112,7 @@ def wait_until_ready(
     start = clock()
     refusals = 0
     while True:
-        answer = _ask(guest, runner, max(1.0, timeout - (clock() - start)))
+        answer = ask(guest, runner, max(1.0, timeout - (clock() - start)))
         if answer.kind == "ready" and answer.boot_id is not None:
             return Ready(answer.boot_id, round(clock() - start, 1))
         if answer.kind == "wrong-host-key":
@@ -124,7 +124,8 @@ def wait_until_ready(
         sleep(pause)
 
 
-def _ask(guest: Guest, runner: Runner, left: float) -> Answer:
+def ask(guest: Guest, runner: Runner, left: float) -> Answer:
+    """Ask once. left: seconds that it may take."""
     try:
         return judge(runner.run(argv(guest), timeout=min(left, _CONNECT_TIMEOUT + 20.0)))
     except CommandError as exc:

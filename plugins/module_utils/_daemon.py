@@ -61,7 +61,10 @@ class Options:
 
 @dataclasses.dataclass
 class Report:
-    """What was found and done. running: the work that a restart would have ended, as `name (pid N)` or a lock's name."""
+    """What was found and done. running: the work that a restart would have ended, as `name (pid N)` or a lock's name.
+
+    alive: whether there was a process of the daemon. noted: whether the record told what that one started with.
+    """
 
     label: str
     decision: Decision
@@ -69,6 +72,8 @@ class Report:
     deferred: bool = False
     forgotten: bool = False
     running: list[str] = dataclasses.field(default_factory=list)
+    alive: bool = False
+    noted: bool = False
 
 
 class Daemon:
@@ -119,7 +124,7 @@ class Daemon:
     def run(self, check_mode: bool) -> Report:
         """Bring the daemon to its configuration; see the module's description."""
         facts = self.facts()
-        report = Report(self.label, decide(facts))
+        report = Report(self.label, decide(facts), alive=facts.started is not None, noted=facts.noted)
         had_record = _files.lstat(self.options.record) is not None
         report.forgotten = self.options.forget and had_record
         if check_mode:

@@ -56,6 +56,11 @@ class Facts:
     files: t.Mapping[str, float]
     record: Record | None
 
+    @property
+    def noted(self) -> bool:
+        """Whether the record is about the process that runs."""
+        return self.record is not None and self.record.describes(self.label, self.pid, self.started)
+
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
@@ -69,7 +74,7 @@ def decide(facts: Facts) -> Decision:
     """The plan, from the facts alone."""
     if facts.pid is None or facts.started is None:
         return Decision(False, "the daemon does not run now and reads its configuration when it starts")
-    if facts.record is not None and facts.record.describes(facts.label, facts.pid, facts.started):
+    if facts.record is not None and facts.noted:
         names = sorted(
             name
             for name in {*facts.record.settings, *facts.settings}

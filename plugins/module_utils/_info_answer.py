@@ -43,7 +43,8 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
     }
     if params["wanted"] is not None:
         words = [str(key["message"]) for key in result["exposed_keys"]]
-        result["drift"] = _wanted.drift(_wanted.Wanted(params["wanted"], info, result["defaults"], words), host.runner)
+        drift = _wanted.drift(_wanted.Wanted(params["wanted"], info, result["defaults"], words), host.runner)
+        result.update(drift=drift, due=_wanted.due(drift))
     if params["deep"]:
         asked = dict(params, uri=question.uri, key=params["client_key"])
         asked["systems"] = asked["systems"] or result["defaults"]["systems"]

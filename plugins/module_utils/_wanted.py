@@ -17,13 +17,14 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder,
+    _due,
     _files,
     _machines_apply,
     _nixconf,
     _sshkey_apply,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Daemon
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Daemon, Report
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Options as DaemonOptions
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_mask import Masker
@@ -63,11 +64,15 @@ class Options(dict):  # type: ignore[type-arg]
 
 
 class Change(t.NamedTuple):
-    """What one module's plan says: whether it changes something, and the texts of its diff, free of secrets."""
+    """What one module's plan says: whether it changes something, and the texts of its diff, free of secrets.
+
+    due: why the module has to run although it changes nothing, in a few words; empty where it need not.
+    """
 
     changed: bool
     before: str = ""
     after: str = ""
+    due: str = ""
 
 
 class Wanted:
@@ -88,6 +93,7 @@ class Wanted:
         self.info = info
         self.defaults = defaults
         self.exposed = exposed
+        self._daemon: Report | None = None
 
     def __getitem__(self, name: str) -> t.Any:
         return self.given.get(name)
@@ -109,6 +115,12 @@ class Wanted:
             return str(self["public_host_key"])
         return self.info["builder"].get("public_host_key") or ""
 
+    def daemon(self, runner: Runner) -> Report:
+        """What the Nix daemon needs, looked at once."""
+        if self._daemon is None:
+            self._daemon = Daemon(DaemonOptions(), runner).run(True)
+        return self._daemon
+
     @property
     def systems(self) -> list[str]:
         """What the builder builds for."""
@@ -126,9 +138,10 @@ class Wanted:
 
 
 def drift(wanted: Wanted, runner: Runner) -> list[dict[str, t.Any]]:
-    """What each role would change: [{area, changed, changes, error}].
+    """What each role would change: [{area, changed, changes, error, due}].
 
     area: the role's name. changed: null where `error` says why it cannot be told. changes: lines of the diffs.
+    due: why the role has to run, in words; null where it would do nothing at all.
     """
     areas: tuple[tuple[str, t.Callable[[Wanted, Runner], t.Iterable[Change]]], ...] = (
         ("adopt", _adopt),
@@ -142,11 +155,22 @@ def drift(wanted: Wanted, runner: Runner) -> list[dict[str, t.Any]]:
 
 def _area(name: str, plans: t.Callable[[Wanted, Runner], t.Iterable[Change]], wanted: Wanted, runner: Runner) -> dict[str, t.Any]:
     try:
-        changes = [change for change in plans(wanted, runner) if change.changed]
-    except LinuxBuilderError as exc:
-        return {"area": name, "changed": None, "changes": [], "error": exc.message}
+        plan = list(plans(wanted, runner))
+    except (LinuxBuilderError, OSError) as exc:
+        # The role says it again where it matters, in its module's own words.
+        words = exc.message if isinstance(exc, LinuxBuilderError) else f"{exc.filename or 'the system'}: {exc.strerror or exc}."
+        return {"area": name, "changed": None, "changes": [], "error": words, "due": "it cannot be told what it would do"}
+    changes = [change for change in plan if change.changed]
     lines = [line for change in changes for line in difference(change)]
-    return {"area": name, "changed": bool(changes), "changes": lines[:_MOST_LINES], "error": None}
+    why = ["it changes something"] if changes else [change.due for change in plan if change.due]
+    return {"area": name, "changed": bool(changes), "changes": lines[:_MOST_LINES], "error": None, "due": why[0] if why else None}
+
+
+def due(found: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    """Names of the areas whose roles have to run: from the first that has something to do, as the later ones build on it."""
+    names = [str(area["area"]) for area in found]
+    first = next((number for number, area in enumerate(found) if area["due"]), len(names))
+    return names[first:]
 
 
 def difference(change: Change) -> list[str]:
@@ -177,23 +201,28 @@ def _key_pair(path: str, comment: str, group: str, runner: Runner) -> Change:
         remove_backups=False,
     )
     report = _sshkey_apply.ensure(options, True, SshKeygen(runner))
-    return Change(report.changed, report.before, report.after)
+    return Change(report.changed, report.before, report.after, _due.remarks(report.warnings))
 
 
 def _credentials(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
-    yield _key_pair(wanted["key_path"], "builder@localhost", "nixbld", runner)
+    key = wanted["key_path"]
+    yield _key_pair(key, "builder@localhost", "nixbld", runner)
+    yield Change(False, due=_due.unclaimed("credentials", (key, f"{key}.pub")))
     yield from (Change(True, message) for message in wanted.exposed)
 
 
 def _nix_conf(wanted: Wanted, **request: t.Any) -> Change:
     options = Options(path=wanted["nix_conf_path"] or None, owner=OWNER, validate=True, **request)
     done = _nixconf.run(options, True)
-    return Change(done.changed, done.before or "", done.after or "")
+    return Change(done.changed, done.before or "", done.after or "", _due.remarks(done.warnings))
 
 
-def _trusted_users(wanted: Wanted, _runner: Runner) -> t.Iterator[Change]:
+def _trusted_users(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
     users = wanted["trusted_users"]
     yield _nix_conf(wanted, append={"trusted-users": users} if users else {}, absent=[] if users else ["trusted-users"])
+    # The role restarts the daemon too where delegation does not come after it. Delegation reports it as drift.
+    report = wanted.daemon(runner)
+    yield Change(False, due=report.decision.reason if report.decision.required else _due.daemon(report))
 
 
 def _builder_area(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
@@ -202,11 +231,16 @@ def _builder_area(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
     if there is not None and (there == "per_mac") is not per_mac:
         yield Change(True, f"host key: {there}", f"host key: {wanted['host_key']}")
     if per_mac and not wanted.pin:
-        return  # how the builder would look then is not known before the key is made
+        # How the builder would look then is not known before the key is made.
+        yield Change(there is None, "builder: none", "builder: with a host key of its own", "its host key is yet to be made")
+        return
     if per_mac:
         yield _key_pair(f"{wanted['working_directory']}/keys/ssh_host_ed25519_key", "linux-builder", "wheel", runner)
-    done = _builder.execute(builder_options(wanted), True)
-    yield Change(done.changed, done.before or "", done.after or "")
+    options = builder_options(wanted)
+    done = _builder.execute(options, True)
+    yield Change(done.changed, done.before or "", done.after or "", _due.remarks(done.warnings))
+    if not done.changed:
+        yield Change(False, due=_due.builder({**options, "update": wanted["package_update"]}, runner))
 
 
 def builder_options(wanted: Wanted) -> Options:
@@ -229,14 +263,16 @@ def builder_options(wanted: Wanted) -> Options:
 
 def _delegation(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
     entry = _machines_apply.run(_machine(wanted), True)
-    yield Change(entry.changed, entry.before or "", entry.after or "")
+    yield Change(entry.changed, entry.before or "", entry.after or "", _due.remarks(entry.warnings))
     yield _ssh_alias(wanted)
+    if not wanted.manual:
+        yield Change(False, due=_due.unclaimed("delegation", (_machines_apply.MACHINES, ALIAS_PATH)))
     always = {"builders-use-substitutes": True, "build-poll-interval": wanted["build_poll_interval"]}
     sometimes = {"builders": _builders_line(wanted, entry.result), "ssl-cert-file": _authorities(wanted)}
     given = {name: value for name, value in sometimes.items() if value}
     yield _nix_conf(wanted, settings={**always, **given}, absent=[name for name in sometimes if name not in given])
-    decision = Daemon(DaemonOptions(), runner).run(True).decision
-    yield Change(decision.required, f"Nix daemon: {decision.reason}", "Nix daemon: restarted")
+    report = wanted.daemon(runner)
+    yield Change(report.decision.required, f"Nix daemon: {report.decision.reason}", "Nix daemon: restarted", _due.daemon(report))
 
 
 def _machine(wanted: Wanted) -> Options:
@@ -261,7 +297,7 @@ def _ssh_alias(wanted: Wanted) -> Change:
     if wanted.manual:
         return Change(found.content is not None, before)
     if wanted["ssh_alias"] is None:
-        return Change(False)
+        return Change(False, due="its content was not given")
     ownership = _files.Ownership("root", "wheel", 0o644)
     misowned = found.status is not None and ownership.differs(found.status)
     remark = f"{ALIAS_PATH}: owner or mode\n" if misowned else ""

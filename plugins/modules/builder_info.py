@@ -208,7 +208,7 @@ drift:
   description:
     - What a run of the roles with O(wanted) would change, by the modules' own plans. Nothing is changed.
     - One entry for each role - C(area), its name; C(changed), null where C(error) says why it cannot be told; C(changes), lines
-      of the diffs, without secrets.
+      of the diffs, without secrets; C(due), why the role has to run, null where it would do nothing at all.
   returned: when O(wanted) is given
   type: list
   elements: dict
@@ -217,6 +217,17 @@ drift:
       changed: true
       changes: ["- cores: 2", "+ cores: 4"]
       error: null
+      due: it changes something
+due:
+  description:
+    - Names of the roles that a run with O(wanted) may not leave out, in their order - the first that has something to do, and
+      all after it, as they build on what it changes.
+    - Something to do is more than RV(drift) - a VM that does not answer, a file that teardown does not know yet, what an earlier
+      run that was killed left behind, a warning.
+  returned: when O(wanted) is given
+  type: list
+  elements: str
+  sample: [builder, delegation]
 links:
   description:
     - Every link between this Mac and a Linux build, in order. C(name), what it C(checks), C(state), and where that is V(broken)

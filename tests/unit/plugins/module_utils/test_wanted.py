@@ -15,6 +15,7 @@ from ansible.module_utils import basic
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder,
+    _due,
     _machines_apply,
     _nixconf,
     _sshkey_apply,
@@ -85,12 +86,15 @@ def asked(monkeypatch):
     class Daemon:
         def __init__(self, _options, _runner):
             self.decision = type("Decision", (), {"required": False, "reason": "it is current"})
+            self.alive = self.noted = True
 
         def run(self, check_mode):
             assert check_mode
             return self
 
     monkeypatch.setattr(_wanted, "Daemon", Daemon)
+    monkeypatch.setattr(_due, "unclaimed", lambda _part, _paths: "")
+    monkeypatch.setattr(_due, "builder", lambda options, _runner: "asked for the newest" if options["update"] else "")
     return calls
 
 
@@ -119,10 +123,11 @@ def test_the_role_gives_builder_vm_no_option_that_is_missing_here():
         assert option in made or f"linux_builder_{option}" in str(template), option
 
 
-def test_a_converged_mac_has_no_drift(asked):
-    found = _wanted.drift(wanted(ssh_alias=None), Runner())
+def test_a_converged_mac_has_no_drift(asked, monkeypatch):
+    monkeypatch.setattr(_wanted, "_ssh_alias", lambda _given: _wanted.Change(False))
+    found = _wanted.drift(wanted(), Runner())
     assert found == [
-        {"area": area, "changed": False, "changes": [], "error": None}
+        {"area": area, "changed": False, "changes": [], "error": None, "due": None}
         for area in ("adopt", "credentials", "trusted_users", "builder", "delegation")
     ]
 
@@ -210,7 +215,19 @@ def test_a_host_key_of_its_own(asked):
         "changed": True,
         "changes": ["- host key: stock", "+ host key: per_mac"],
         "error": None,
+        "due": "it changes something",
     }
+
+
+def test_a_mac_without_builder_that_shall_have_a_host_key_of_its_own(asked):
+    """Nothing can be planned before the key is there, and that is no plan that is empty."""
+    none = {**INFO, "builder": {"host_key": None, "public_host_key": None}}
+    found = _wanted.drift(wanted(none, host_key="per_mac"), Runner())
+    assert (found[3]["changed"], found[3]["due"]) == (True, "it changes something")
+    # A builder of that kind which lost its key.
+    lost = {**INFO, "builder": {"host_key": "per_mac", "public_host_key": None}}
+    found = _wanted.drift(wanted(lost, host_key="per_mac"), Runner())
+    assert found[3]["due"] == "its host key is yet to be made"
 
 
 def test_a_builder_to_take_over_is_drift(asked):
@@ -232,8 +249,47 @@ def test_an_area_that_cannot_be_read_says_why(asked, monkeypatch):
 
     monkeypatch.setattr(_builder, "execute", fail)
     found = _wanted.drift(wanted(), Runner())
-    assert found[3] == {"area": "builder", "changed": None, "changes": [], "error": "builder_vm: needs root. Set become: true."}
+    assert found[3] == {
+        "area": "builder",
+        "changed": None,
+        "changes": [],
+        "error": "builder_vm: needs root. Set become: true.",
+        "due": "it cannot be told what it would do",
+    }
     assert found[4]["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("variables", "area", "due"),
+    [
+        ({"package_update": True}, 3, "asked for the newest"),
+        ({"exposed": ["/nix/store/x: a private key"]}, 1, "it changes something"),
+        ({}, 4, "its content was not given"),  # the ssh alias, which the controller fills in
+    ],
+)
+def test_what_a_role_has_to_do(asked, variables, area, due):
+    found = _wanted.drift(wanted(**variables), Runner())
+    assert found[area]["due"] == due
+    assert _wanted.due(found) == [other["area"] for other in found[area:]]
+
+
+def test_a_warning_is_shown_by_the_role_that_has_it(asked, monkeypatch):
+    warned = Outcome(False, {}, "", "", warnings=["/etc/nix/nix.conf: overrides it."])
+    monkeypatch.setattr(_nixconf, "run", lambda _options, _check_mode: warned)
+    found = _wanted.drift(wanted(), Runner())
+    assert (found[2]["changed"], found[2]["due"]) == (False, "it has something to say")
+    assert _wanted.due(found) == ["trusted_users", "builder", "delegation"]
+
+
+def test_a_role_is_due_where_an_earlier_one_is():
+    quiet = {"changed": False, "changes": [], "error": None, "due": None}
+    areas = [{**quiet, "area": name} for name in ("adopt", "credentials", "trusted_users", "builder", "delegation")]
+    assert _wanted.due(areas) == []
+    areas[3]["due"] = "the VM is not ready (booting)"
+    assert _wanted.due(areas) == ["builder", "delegation"]
+    areas[0]["due"] = "it changes something"
+    assert _wanted.due(areas) == ["adopt", "credentials", "trusted_users", "builder", "delegation"]
+    assert _wanted.due([]) == []
 
 
 def test_differences_are_short_and_without_passwords():

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What site.yml costs a Mac on which nothing is to be done, and that what is to be done is still done."""
+
+from __future__ import annotations
+
+import re
+
+import macs
+import pytest
+
+PROBE, PROOF = "builder_info", "builder_verify"
+
+
+def modules(played: macs.Played) -> list[str]:
+    """The modules that were executed on the Mac, in order, from the output of -vvv."""
+    used = re.findall(r"Using module file (\S+)", played.output)
+    return [path.rpartition("/")[2].removesuffix(".py") for path in used]
+
+
+def site(*arguments: str) -> macs.Played:
+    """A run that must succeed."""
+    played = macs.play("site", "-vvv", *arguments)
+    assert played.rc == 0, played.output
+    return played
+
+
+def test_a_run_with_nothing_to_do_looks_once_and_proves_once() -> None:
+    played = site()
+    assert modules(played) == [PROBE, PROOF]
+    assert played.changed() == 0
+    # Pipelining: no file goes to the Mac, and no facts are gathered.
+    assert not re.search(r"\bPUT\b|\bsftp\b|AnsiballZ_", played.output)
+    assert not played.says("ansible.builtin.setup")
+
+
+def test_without_the_proof_it_looks_once() -> None:
+    assert modules(site("--skip-tags=verify")) == [PROBE]
+    assert modules(site("--skip-tags=verify", "--check", "--diff")) == [PROBE]
+
+
+@pytest.mark.parametrize(
+    ("damage", "needed", "changes"),
+    [
+        # The VM is gone, and nothing else.
+        (f"launchctl bootout system/{macs.LABEL}", {"builder_vm", "nix_machine", "nix_daemon"}, 1),
+        (f"rm {macs.SSH_ALIAS}", {"nix_machine", "builder_manifest", "nix_conf", "nix_daemon"}, 1),
+        # Changes nothing that anybody asked for, but the next change would be judged without it. Without it the daemon is started
+        # anew where its configuration is about as old as it.
+        ("rm /var/db/nixmac.linux_builder/daemon.json", {"nix_conf", "builder_vm", "nix_machine", "nix_daemon"}, None),
+        # Teardown would not know what was there before.
+        ("rm /var/db/nixmac.linux_builder/manifest.json", {"ssh_host_key", "builder_vm", "nix_machine"}, 0),
+    ],
+)
+def test_what_is_to_be_done_is_done(mac: macs.Mac, damage: str, needed: set[str], changes: int | None) -> None:
+    mac.shell(damage)
+    played = site("--skip-tags=verify")
+    assert needed <= set(modules(played)), modules(played)
+    assert changes in (None, played.changed()), played.output
+    assert modules(site("--skip-tags=verify")) == [PROBE]
+
+
+def test_one_changed_setting_runs_its_role_and_those_after_it() -> None:
+    played = site("--skip-tags=verify", "--check", "--extra-vars=linux_builder_speed_factor=2")
+    assert set(modules(played)) == {PROBE, "nix_machine", "builder_manifest", "nix_conf", "nix_daemon"}
+    assert played.changed() == 1, played.output
+
+
+def test_a_role_alone_never_relies_on_the_look_of_another_play() -> None:
+    """The look of site.yml answers for its own variables; a role with others does its work."""
+    playbook = macs.ROOT / "extensions" / "molecule" / "default" / "tests" / "other_variables.yml"
+    played = macs.play(str(playbook), "--check", "-vvv")
+    assert played.rc == 0, played.output
+    assert modules(played) == [PROBE, "nix_machine", "builder_manifest", "nix_conf", "nix_daemon"]
+    assert played.changed() == 1, played.output
