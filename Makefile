@@ -39,7 +39,7 @@ units: ## only the unit tests, on every Python here from 3.9 on
 	@tests/tools/copy.sh
 	@tests/tools/ansible_test.sh units --venv
 
-lock: ## write tests/requirements.txt anew from tests/requirements.in
+lock: ## write the locks in tests/ anew (requirements*.txt from requirements*.in)
 	@tests/tools/lock.sh
 
 clean: ## remove what tests and tools left behind (.cache, the lab's image included)

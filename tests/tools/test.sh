@@ -92,6 +92,7 @@ if stage 'Lab: stand-in image and guest' result lab; then
             scenario=$(basename "$(dirname "$folder")")
             [ "$scenario" = default ] || stage "Molecule: $scenario" tests/tools/molecule.sh test -s "$scenario" || status=1
         done
+        stage 'Execution environment: built, site.yml in it' tests/tools/ee.sh || status=1
         stage 'nix.conf and machines: Nix 2.8 and the newest' tests/tools/nix_versions.sh || status=1
         stage 'Demo: two stand-ins, two runs' make --no-print-directory demo || status=1
         stage 'Demo: everything removed' make --no-print-directory demo-down || status=1
