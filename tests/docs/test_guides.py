@@ -22,8 +22,8 @@ _VARIABLE = re.compile(r"(?<![\w-])(linux_builder_[a-z0-9_]*[a-z0-9])(?!\w|\*)")
 _FILE = re.compile(r"`((?:tests|roles|plugins|playbooks|extensions|docs|changelogs|meta|\.github)/[\w./-]+)`")
 _REPOSITORY = "https://github.com/nixmac/linux_builder/"
 
-# linux_builder_... that is no variable of users: the collection, labels of a log line.
-_NO_VARIABLES = {"linux_builder"}
+# linux_builder_... that is no variable: the collection, and the slip that the page of variables shows.
+_NO_VARIABLES = {"linux_builder", "linux_builder_prot"}
 
 IDS = [pages.name_of(page) for page in pages.PAGES]
 
