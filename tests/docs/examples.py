@@ -133,4 +133,6 @@ def _command(example: Example, text: str, root: bool) -> Command:
     # A `#` within a word is an attribute of a flake.
     text = re.sub(r"\s+# .*$", "", text)
     words = shlex.split(text)
+    while re.match(r"^[A-Z_]+=", words[0]):
+        words.pop(0)
     return Command(example, text, words, root)

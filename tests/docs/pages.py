@@ -23,6 +23,8 @@ PLAYBOOKS = {path.stem: path for path in sorted((ROOT / "playbooks").glob("*.yml
 ROLES = {path.name: path for path in sorted((ROOT / "roles").iterdir()) if path.is_dir()}
 MODULES = {path.stem: path for path in sorted((ROOT / "plugins" / "modules").glob("*.py"))}
 
+EXAMPLES = ROOT / "docs" / "examples"
+
 _ROW = re.compile(r"^\| `(linux_builder_\w+)` \|", re.M)
 
 

@@ -327,6 +327,28 @@ def test_what_is_shown_is_no_command(example: examples.Example) -> None:
     assert not re.search(r"^[$#] |^\s*- (?:name|hosts):", example.text, re.M)
 
 
+# --- files in docs/examples ---------------------------------------------------------------------------------------------
+
+FILES_OF_EXAMPLES = sorted(path for path in pages.EXAMPLES.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("path", FILES_OF_EXAMPLES, ids=[pages.name_of(path) for path in FILES_OF_EXAMPLES])
+def test_files_of_examples(path: Path) -> None:
+    """Also run, by the scenarios that their guide names."""
+    if path.suffix == ".cfg":
+        assert "seem valid" in ansible("ansible-config", "validate", "-t", "all", directory=path.parent, ANSIBLE_CONFIG=str(path))
+    elif path.suffix == ".sh":
+        subprocess.run(["bash", "-n", path], check=True, timeout=60)
+    else:
+        data = no_duplicates(path.read_text())
+        if isinstance(data, dict):
+            assert json.loads(ansible("ansible-inventory", "-i", str(path), "--list"))["macs"]["hosts"]
+        else:
+            for play in data:
+                assert specs.variable_errors(play.get("vars", {})) == []
+            ansible("ansible-playbook", "--syntax-check", "-i", str(path.parent / "inventory.yml"), str(path))
+
+
 # --- commands -----------------------------------------------------------------------------------------------------------
 
 COMMANDS = [command for example in EVERYTHING if examples.kind(example) == "commands" for command in examples.commands(example)]
@@ -344,14 +366,15 @@ RULES = {
     "ansible-galaxy": "ansible-galaxy",
     "ansible-test": "make",
     "make": "make",
-    "git": "clone",
-    "cd": "clone",
+    "git": "git",
+    "cd": "git",
     "unit.sh": "tool",
     "lint.sh": "tool",
     "molecule.sh": "tool",
     "macos.sh": "tool",
     # For the Mac itself: read by sh here, run on the stand-in by the scenario.
     **dict.fromkeys(("sudo", "tail", "ls", "nix", "nix-build", "cat", "umask"), "mac"),
+    **dict.fromkeys(("cp", "pip", "export", "open", "slices.sh", "ansible-builder", "ansible-runner"), "others"),
     # For a shell on the controller, about programs that are not this collection's.
     **dict.fromkeys(("pipx", "ssh"), "elsewhere"),
 }
@@ -391,13 +414,15 @@ def playbook_errors(words: list[str]) -> list[str]:
     faults = []
     for playbook in options.args:
         name = playbook.removeprefix(specs.PREFIX)
+        if list(pages.EXAMPLES.glob(f"*/{playbook}")):
+            continue
         if not playbook.startswith(specs.PREFIX) or name not in pages.PLAYBOOKS:
             faults.append(f"there is no playbook {playbook}")
             continue
         tags = {tag for given in options.tags + options.skip_tags for tag in given.split(",")} - {"all"}
         faults += [f"{name} has no tag {tag}" for tag in tags - playbook_tags(name)]
     for extra in options.extra_vars:
-        given = parse_kv(extra)
+        given = json.loads(extra) if extra.startswith("{") else parse_kv(extra)
         faults += [f"{extra}: is no name=value"] if not given or "_raw_params" in given else specs.variable_errors(given)
     return faults
 
@@ -478,10 +503,44 @@ def test_tools(command: examples.Command) -> None:
         assert (pages.ROOT / word).exists() or re.search(rf"\b{word}\b", text) or word in ("converge", "verify", "destroy")
 
 
-@commands("clone")
-def test_clone(command: examples.Command) -> None:
+@commands("git")
+def test_git(command: examples.Command) -> None:
     repository = yaml.safe_load((pages.ROOT / "galaxy.yml").read_text())["repository"]
-    assert command.words[1:] in (["clone", f"{repository}.git"], [repository.rsplit("/", 1)[1]])
+    if command.words[1:] in (["clone", f"{repository}.git"], [repository.rsplit("/", 1)[1]]):
+        return
+    # The user's own repository: git itself says whether there are such commands and options.
+    for part in command.text.split(" && "):
+        words = examples.shlex.split(part)
+        assert words[0] == "git"
+        asked = subprocess.run([*words[:2], "-h"], cwd=pages.ROOT, capture_output=True, text=True, timeout=60, check=False)
+        usage = asked.stdout + asked.stderr
+        for word in words[2:]:
+            assert not word.startswith("-") or re.search(rf"(^|[\s,]){re.escape(word)}\b|--\[no-\]{word[2:]}\b", usage), word
+
+
+# Programs of others on the controller -> where the tests run them.
+OTHERS = {
+    "slices.sh": "extensions/molecule/scale",
+    "ansible-builder": "tests/tools/ee.sh",
+    "ansible-runner": "tests/tools/ee.sh",
+    "export": "extensions/molecule/scale",
+    "pip": "tests/tools/ee.sh",
+    "cp": "tests/tools/ee.sh",
+    "open": "",
+}
+
+
+@commands("others")
+def test_what_others_run_is_run_by_a_scenario(command: examples.Command) -> None:
+    done = subprocess.run(["sh", "-n", "-c", command.text], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    program = Path(command.words[0]).name
+    where = pages.ROOT / OTHERS[program]
+    text = "".join(
+        path.read_text() for path in ([where] if where.is_file() else where.rglob("*")) if path.suffix in (".py", ".sh", ".yml")
+    )
+    key = {"export": "ansible_mitogen", "cp": "docs/examples/fleet", "pip": "ansible-builder", "open": ""}.get(program, program)
+    assert key in text
 
 
 @commands("elsewhere")
