@@ -17,17 +17,18 @@ export ANSIBLE_SSH_CONTROL_PATH_DIR
 trap 'rm -rf "$ANSIBLE_SSH_CONTROL_PATH_DIR"' EXIT
 export LINUX_BUILDER_ROOT="$ROOT"
 [ $# -gt 0 ] || set -- test
-# The stand-in of a scenario; most take the same.
+# The stand-ins of a scenario; most take the same. The tests' Mac is the first.
 scenario=default
 for word; do
     [ "${previous:-}" != -s ] || scenario=$word
     previous=$word
 done
-LINUX_BUILDER_TEST_MAC=mac-test
+LINUX_BUILDER_STAND_INS=mac-test
 if [ -e "$ROOT/extensions/molecule/$scenario/mac" ]; then
-    LINUX_BUILDER_TEST_MAC=$(grep -v '^#' "$ROOT/extensions/molecule/$scenario/mac")
+    LINUX_BUILDER_STAND_INS=$(grep -v '^#' "$ROOT/extensions/molecule/$scenario/mac")
 fi
-export LINUX_BUILDER_TEST_MAC
+export LINUX_BUILDER_STAND_INS LINUX_BUILDER_TEST_MAC=${LINUX_BUILDER_STAND_INS%% *}
+export LINUX_BUILDER_TEST_INVENTORY=$CACHE/lab/inventory.yml
 # What molecule believes to exist is of no use to a whole run.
 [ "$1" != test ] || rm -rf "$CACHE/molecule"
 mkdir -p "$CACHE/molecule"

@@ -10,20 +10,26 @@ commands: its own idea of macOS has no services, and wants BSD's stat, which a s
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import time
 import typing as t
 from pathlib import Path
 
-ROOT = Path(os.environ["LINUX_BUILDER_ROOT"])
-STATE = ROOT / ".cache" / "molecule"
-INVENTORY = ROOT / ".cache" / "lab" / "inventory.yml"
-NAME = os.environ.get("LINUX_BUILDER_TEST_MAC", "mac-test")
+import testinfra
+
+ROOT = Path(__file__).resolve().parents[4]
+STATE = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+INVENTORY = os.environ["LINUX_BUILDER_TEST_INVENTORY"]
+NAME = os.environ["LINUX_BUILDER_TEST_MAC"]
+# What a scenario gives each run of its tests, as its molecule.yml has it.
+VARIABLES = [f"--extra-vars={word}" for word in os.environ.get("LINUX_BUILDER_TEST_VARIABLES", "").split()]
 
 LABEL = "org.nixmac.linux-builder"
 PLIST = f"/Library/LaunchDaemons/{LABEL}.plist"
@@ -65,30 +71,70 @@ class Played:
         return sum(counters["changed"] for counters in self.recap.values())
 
 
-def play(name: str, *arguments: str) -> Played:
-    """Run a playbook of the installed artifact (`site`, `verify`, `teardown`), or one of a scenario (its path)."""
+def argv(name: str, *arguments: str, mac: str = NAME) -> list[str]:
+    """ansible-playbook for that Mac: a playbook of the installed artifact (`site`, `verify`, `teardown`) or a file (its path)."""
+    playbook = name if name.endswith(".yml") else f"nixmac.linux_builder.{name}"
+    only = f"--extra-vars=linux_builder_hosts={mac}"
+    return ["ansible-playbook", playbook, f"--inventory={INVENTORY}", only, *VARIABLES, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Of ansible-playbook. The playbooks say themselves where they need root."""
+    plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_BECOME": "false", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **plain}
+
+
+def play(name: str, *arguments: str, mac: str = NAME, **more: str) -> Played:
+    """Run a playbook to its end. more: for its environment."""
     done = subprocess.run(
-        [
-            "ansible-playbook",
-            name if name.endswith(".yml") else f"nixmac.linux_builder.{name}",
-            f"--inventory={INVENTORY}",
-            f"--extra-vars=linux_builder_hosts={NAME}",
-            *arguments,
-        ],
+        argv(name, *arguments, mac=mac),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         timeout=1200,
         check=False,
-        # The playbooks say themselves where they need root.
-        env=dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0", ANSIBLE_BECOME="false"),
+        env={**environment(), **more},
     )
     recap = {
         match[1]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match[2])}
         for match in re.finditer(r"^(\S+)\s+: (ok=.*)$", done.stdout, re.MULTILINE)
     }
     return Played(done.returncode, done.stdout, recap)
+
+
+@contextlib.contextmanager
+def playing(name: str, *arguments: str, mac: str = NAME) -> t.Iterator[subprocess.Popen[str]]:
+    """A run that goes on inside the block and is killed at its end, as a power cut on the controller would."""
+    process = subprocess.Popen(
+        argv(name, *arguments, mac=mac),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def interrupt(name: str, task: str, *arguments: str) -> None:
+    """Run a playbook and kill it when `task` begins."""
+    said: list[str] = []
+    with playing(name, *arguments) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("TASK [") and task in line:
+                return
+    raise AssertionError(f"the run ended before {task}:\n{''.join(said)}")
 
 
 class Mac:
@@ -140,6 +186,11 @@ class Mac:
         mode, _links, owner, group = self.out("/bin/ls", "-ld", path).split()[:4]
         return mode.rstrip("@+."), owner, group
 
+    def listeners(self, port: int) -> list[str]:
+        """The addresses on which something listens on that TCP port."""
+        lines = self.run("/usr/sbin/lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN").stdout.splitlines()
+        return [line.split()[-2] for line in lines[1:]]
+
     def guest(self, *argv: str) -> t.Any:
         """Run in the VM, over the ssh alias that the Nix daemon uses."""
         return self.run(
@@ -147,10 +198,21 @@ class Mac:
             "-o", "ConnectTimeout=5", "linux-builder", shlex.join(argv),
         )  # fmt: skip
 
+    def guest_system(self) -> str:
+        """What Nix calls the guest's kind of machine."""
+        return f"{self.guest('uname', '-m').stdout.strip()}-linux"
+
     def guest_boot_id(self) -> str:
         """The VM's boot id, '' while it does not answer."""
         done = self.guest("cat", "/proc/sys/kernel/random/boot_id")
         return str(done.stdout).strip() if done.rc == 0 else ""
+
+
+def reach(name: str) -> Mac:
+    """A Mac as root through Ansible: same inventory, same connection, same sudo password as the playbooks."""
+    # testinfra's own `sudo` calls sudo, which would ask; Ansible knows the password.
+    os.environ["ANSIBLE_BECOME"] = "true"
+    return Mac(testinfra.get_host(f"ansible://{name}", ansible_inventory=INVENTORY, force_ansible=True))
 
 
 @dataclasses.dataclass(frozen=True)

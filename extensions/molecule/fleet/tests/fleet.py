@@ -9,9 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import re
-import signal
 import subprocess
 import typing as t
 from pathlib import Path
@@ -61,58 +58,14 @@ def make_key(stand_in: macs.StandIn) -> str:
     return stand_in.root("/bin/sh", "-c", make).strip()
 
 
-def argv(name: str, mac: str, *arguments: str) -> list[str]:
-    """ansible-playbook of the installed artifact, or of a file, for that Mac alone."""
-    playbook = name if name.endswith(".yml") else f"nixmac.linux_builder.{name}"
-    only = (f"--extra-vars=linux_builder_hosts={mac}", f"--limit={mac}")
-    return ["ansible-playbook", playbook, f"--inventory={macs.INVENTORY}", *only, *arguments]
-
-
-def environment() -> dict[str, str]:
-    """Of ansible-playbook."""
-    plain = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_BECOME": "false", "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **plain}
-
-
 def play(name: str, mac: str, *arguments: str, **more: str) -> macs.Played:
-    """Run a playbook to its end. more: for its environment."""
-    done = subprocess.run(
-        argv(name, mac, *arguments),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=1200,
-        check=False,
-        env={**environment(), **more},
-    )
-    recap = {
-        match[1]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match[2])}
-        for match in re.finditer(r"^(\S+)\s+: (ok=.*)$", done.stdout, re.MULTILINE)
-    }
-    return macs.Played(done.returncode, done.stdout, recap)
+    """Run a playbook for that Mac alone. more: for its environment."""
+    return macs.play(name, f"--limit={mac}", *arguments, mac=mac, **more)
 
 
-@contextlib.contextmanager
-def playing(name: str, mac: str, *arguments: str) -> t.Iterator[subprocess.Popen[str]]:
+def playing(name: str, mac: str, *arguments: str) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     """A run that goes on inside the block and is killed at its end, with all that it started."""
-    process = subprocess.Popen(
-        argv(name, mac, *arguments),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    return macs.playing(name, f"--limit={mac}", *arguments, mac=mac)
 
 
 def jobs(stand_in: macs.StandIn) -> list[dict[str, t.Any]]:

@@ -2,15 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What these tests do to a Mac beyond those of `default`: interrupted runs, samples of ps, an impostor, a search for secrets."""
+"""What these tests do to a Mac beyond those of `default`: samples of ps, an impostor, a search for secrets."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
-import subprocess
 import time
 import typing as t
 
@@ -23,30 +20,6 @@ STOCK_PRIVATE = macs.ROOT / ".cache" / "lab" / "ssh" / "guest" / "ssh_host_ed255
 PASSWORD = macs.ROOT / ".cache" / "lab" / "ssh" / "sudo-password"
 SAMPLES = "/var/tmp/ps-samples"
 IMPOSTOR = "/var/tmp/impostor"
-
-
-def interrupt(name: str, task: str, *arguments: str) -> str:
-    """Run a playbook and kill it, as a power cut on the controller would, when `task` begins. Return what it said."""
-    argv = ["ansible-playbook", f"nixmac.linux_builder.{name}", f"--inventory={macs.INVENTORY}"]
-    argv += [f"--extra-vars=linux_builder_hosts={macs.NAME}", *arguments]
-    env = dict(os.environ, ANSIBLE_NOCOLOR="1", ANSIBLE_FORCE_COLOR="0", ANSIBLE_BECOME="false", PYTHONUNBUFFERED="1")
-    said: list[str] = []
-    with subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=env,
-        start_new_session=True,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line)
-            if line.startswith("TASK [") and task in line:
-                os.killpg(process.pid, signal.SIGKILL)
-                return "".join(said)
-    raise AssertionError(f"the run ended before {task}:\n{''.join(said)}")
 
 
 def key_of(line: str) -> str:
@@ -86,6 +59,26 @@ def pinned_key(mac: macs.Mac) -> str:
     return key_of(mac.shell(f"awk '/^ssh-ng:/ {{ print $8 }}' {macs.MACHINES} | base64 -d"))
 
 
+def stock_key() -> str:
+    """The host key of the stock image, which here is the lab's."""
+    return key_of((STOCK_PRIVATE.parent / "ssh_host_ed25519_key.pub").read_text())
+
+
+def check_own(mac: macs.Mac) -> None:
+    """The guest has a host key of the Mac's own, and only that one is pinned, for us and for the Nix daemon."""
+    own = own_key(mac)
+    assert own != stock_key()
+    assert key_of(mac.read(KNOWN_HOSTS)) == own
+    assert pinned_key(mac) == own
+    assert shown_key(mac).rc == 0
+
+
+def check_stock(mac: macs.Mac) -> None:
+    """The stock key is the pinned one."""
+    assert pinned_key(mac) == stock_key()
+    assert key_of(mac.read(KNOWN_HOSTS)) == stock_key()
+
+
 def build(mac: macs.Mac) -> t.Any:
     """A new Linux derivation through the daemon, as an ordinary user's would go."""
     name = f"probe-{time.time_ns()}"
@@ -115,7 +108,7 @@ def impostor(mac: macs.Mac, stand_in: macs.StandIn) -> t.Iterator[None]:
     """An sshd on the builder's port with the private key of the stock image, as any user of the Mac could run."""
     stand_in.root("/bin/sh", "-c", f"mkdir -p {IMPOSTOR} && umask 077 && cat > {IMPOSTOR}/key", stdin=STOCK_PRIVATE.read_text())
     mac.run("/bin/launchctl", "bootout", f"system/{macs.LABEL}")
-    macs.poll("the VM is gone", lambda: mac.run("/usr/sbin/lsof", "-nP", f"-iTCP:{macs.PORT}", "-sTCP:LISTEN").rc != 0, 90)
+    macs.poll("the VM is gone", lambda: not mac.listeners(macs.PORT), 90)
     # Not through Ansible: its connection would wait for what the daemon inherits.
     argv = f"/usr/sbin/sshd -f /dev/null -h {IMPOSTOR}/key -p {macs.PORT} -o ListenAddress=127.0.0.1"
     stand_in.root("/bin/sh", "-c", f"{argv} -o PidFile={IMPOSTOR}/pid -E {IMPOSTOR}/log </dev/null >/dev/null 2>&1")

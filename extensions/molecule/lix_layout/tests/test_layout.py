@@ -2,19 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the settings went on a Mac with Lix' files."""
+"""The daemon on a Mac with Lix' files."""
 
 from __future__ import annotations
 
 import macs
-
-
-def test_the_installers_file_was_left_alone(mac: macs.Mac) -> None:
-    assert "linux_builder" not in mac.read("/etc/nix/nix.conf")
-
-
-def test_the_settings_are_in_the_users_file(mac: macs.Mac) -> None:
-    assert "builders-use-substitutes = true" in mac.read("/etc/nix/nix.custom.conf")
 
 
 def test_the_daemon_has_the_usual_label(launchd: macs.Launchd) -> None:

@@ -2,18 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The VM as launchd runs it."""
+"""The VM as the kernel below the stand-in sees it."""
 
 from __future__ import annotations
 
 import macs
-
-
-def test_launchd_runs_the_job_from_its_plist(launchd: macs.Launchd) -> None:
-    job = launchd.job(macs.LABEL)
-    assert job is not None
-    assert (job.state, job.path) == ("running", macs.PLIST), job.text
-    assert job.pid
 
 
 def test_the_vm_listens_on_loopback_only(stand_in: macs.StandIn) -> None:
@@ -29,7 +22,3 @@ def test_the_guest_is_another_kernel(mac: macs.Mac) -> None:
     guest = mac.guest_boot_id()
     assert len(guest) == 36
     assert guest != own
-
-
-def test_the_runner_wrote_a_log(mac: macs.Mac) -> None:
-    assert mac.exists(macs.LOG)

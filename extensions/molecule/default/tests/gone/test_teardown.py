@@ -22,9 +22,3 @@ def test_the_vm_is_garbage(mac: macs.Mac, kept: t.Any) -> None:
     path = kept("vm")
     assert mac.exists(path)
     assert mac.shell(f"nix-store --query --roots {path}") == ""
-
-
-def test_a_second_teardown_finds_nothing_to_do() -> None:
-    played = macs.play("teardown")
-    assert played.rc == 0, played.output
-    assert played.changed() == 0, played.output

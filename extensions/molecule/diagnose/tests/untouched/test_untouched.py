@@ -11,7 +11,6 @@ import typing as t
 
 import macs
 import pytest
-import testinfra
 from diagnosis import Diagnosis, diagnose
 
 NIX_DARWIN = "mac-d"
@@ -25,13 +24,9 @@ class Looked(t.NamedTuple):
     differences: list[str]
 
 
-def handle(name: str) -> macs.Mac:
-    return macs.Mac(testinfra.get_host(f"ansible://{name}", ansible_inventory=str(macs.INVENTORY), force_ansible=True))
-
-
 @pytest.fixture(scope="module", params=[macs.NAME, NIX_DARWIN])
 def looked(request: pytest.FixtureRequest) -> Looked:
-    mac, stand_in = handle(request.param), macs.StandIn(request.param)
+    mac, stand_in = macs.reach(request.param), macs.StandIn(request.param)
     before = stand_in.snapshot()
     begin = time.monotonic()
     found = diagnose(mac)

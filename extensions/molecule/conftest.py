@@ -2,25 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Fixtures of the end-to-end tests."""
+"""Fixtures of all scenarios' tests."""
 
 from __future__ import annotations
 
 import json
-import os
 import typing as t
 
 import macs
 import pytest
-import testinfra
 
 
 @pytest.fixture(scope="session")
 def mac() -> macs.Mac:
-    """The Mac, as root through Ansible: same inventory, same connection, same sudo password as the playbooks."""
-    # testinfra's own `sudo` calls sudo, which would ask; Ansible knows the password.
-    os.environ["ANSIBLE_BECOME"] = "true"
-    return macs.Mac(testinfra.get_host(f"ansible://{macs.NAME}", ansible_inventory=str(macs.INVENTORY), force_ansible=True))
+    """The Mac of this run."""
+    return macs.reach(macs.NAME)
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,6 @@ import keys
 import macs
 import pytest
 
-STOCK = keys.key_of((keys.STOCK_PRIVATE.parent / "ssh_host_ed25519_key.pub").read_text())
-
 
 @pytest.fixture(scope="module", autouse=True)
 def stock() -> None:
@@ -21,8 +19,7 @@ def stock() -> None:
 
 
 def test_the_way_back_pins_the_stock_key(mac: macs.Mac) -> None:
-    assert keys.pinned_key(mac) == STOCK
-    assert keys.key_of(mac.read(keys.KNOWN_HOSTS)) == STOCK
+    keys.check_stock(mac)
     assert keys.build(mac).rc == 0
 
 
@@ -38,13 +35,13 @@ def test_a_guest_that_cannot_start_is_replaced_by_the_one_before(mac: macs.Mac, 
     )
     assert played.rc != 0
     assert played.says("The builder from before runs again")
-    assert keys.pinned_key(mac) == STOCK
+    assert keys.pinned_key(mac) == keys.stock_key()
     assert keys.build(mac).rc == 0
 
 
 def test_interrupted_after_each_step_the_next_run_completes_it(mac: macs.Mac) -> None:
     for task in ("builder : Stop the VM", "TASK [Pin the host key]", "builder : Start the VM"):
-        keys.interrupt("site", task, *keys.OWN)
+        macs.interrupt("site", task, *keys.OWN)
         if task != "builder : Stop the VM":
             # The VM is stopped; and from the pin on the published key is nothing to the daemon.
             assert keys.build(mac).rc != 0
