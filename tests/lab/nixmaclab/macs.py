@@ -31,7 +31,7 @@ READY_SECONDS = 60
 
 @dataclasses.dataclass(frozen=True)
 class Mac:
-    """One stand-in as `macs.json` has it; `memsize` in bytes, `version` and `build` of its macOS."""
+    """One stand-in as `macs.json` has it; `memsize` in bytes, `version` and `build` of its macOS; sshd's port inside."""
 
     name: str
     ssh_port: int
@@ -44,6 +44,7 @@ class Mac:
     cpu: str
     hv_support: int
     memsize: int
+    sshd_port: int
 
     @property
     def container(self) -> str:
@@ -147,6 +148,9 @@ def write_folder(mac: Mac, folder: pathlib.Path) -> None:
     shutil.copy(KEY.with_suffix(".pub"), folder / "authorized_keys")
     _secret(folder / "admin.passwd", f"admin:{_password_hash()}\n")
     _keygen(folder / "ssh_host_ed25519_key", f"root@{mac.name}")
+    # Mounted only where sshd shall have another port than the image's.
+    config = (core.LAB / "image" / "rootfs" / "etc" / "ssh" / "sshd_config").read_text(encoding="utf-8")
+    (folder / "sshd_config").write_text(f"{config}Port {mac.sshd_port}\n", encoding="utf-8")
 
 
 def _write_known_hosts() -> None:
@@ -190,7 +194,9 @@ def up(macs: t.Sequence[Mac]) -> None:
                 write_folder(mac, mac.folder)
                 _write_known_hosts()
                 mounts = ["--volume", f"{mac.folder}:/lab/mac:ro"]
-                port = ["--publish", f"127.0.0.1:{mac.ssh_port}:22"]
+                if mac.sshd_port != 22:
+                    mounts += ["--volume", f"{mac.folder / 'sshd_config'}:/etc/ssh/sshd_config:ro"]
+                port = ["--publish", f"127.0.0.1:{mac.ssh_port}:{mac.sshd_port}"]
                 words = ["--name", mac.container, "--hostname", mac.name, "--network", engine.network(), "--stop-timeout", "30"]
                 engine.call("create", *words, *mounts, *port, name, capture=True)
             if state != "running":
