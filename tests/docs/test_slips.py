@@ -37,3 +37,20 @@ def test_a_slip_is_told_before_anything_runs(words: str, said: list[str]) -> Non
     done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     assert [text for text in said if text not in done.stdout + done.stderr] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "said"),
+    [
+        ("", 0, "ansible_python_interpreter: /usr/bin/python3"),
+        ("linux_builder_bootstrap=nix", 0, "ansible_python_interpreter: /nix/var/nix/profiles/linux-builder-python/bin/python3"),
+        ("linux_builder_bootstrap=brew", 2, "linux_builder_bootstrap: 'brew' is none of clt, nix."),
+    ],
+)
+def test_bootstrap_takes_its_variable_from_the_inventory(tmp_path: Path, value: str, code: int, said: str) -> None:
+    """Check mode: it looks for a Python as on a Mac, finds none of a Mac's here, and says what it would install."""
+    (tmp_path / "inventory").write_text(f"[macs]\nmac-1.invalid\n[macs:vars]\n{value}\n")
+    command = [BIN / "ansible-playbook", "nixmac.linux_builder.bootstrap", "-i", tmp_path / "inventory", "-c", "local", "--check"]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == code, done.stdout
+    assert said in " ".join(done.stdout.split())
