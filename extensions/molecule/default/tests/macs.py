@@ -26,7 +26,7 @@ import testinfra
 
 ROOT = Path(__file__).resolve().parents[4]
 STATE = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
-INVENTORY = os.environ["LINUX_BUILDER_TEST_INVENTORY"]
+INVENTORY = Path(os.environ["LINUX_BUILDER_TEST_INVENTORY"])
 NAME = os.environ["LINUX_BUILDER_TEST_MAC"]
 # What a scenario gives each run of its tests, as its molecule.yml has it.
 VARIABLES = [f"--extra-vars={word}" for word in os.environ.get("LINUX_BUILDER_TEST_VARIABLES", "").split()]
@@ -62,6 +62,15 @@ class Played:
     output: str = dataclasses.field(repr=False)
     recap: dict[str, dict[str, int]]
 
+    @classmethod
+    def of(cls, done: subprocess.CompletedProcess[str]) -> Played:
+        """What ansible-playbook said, standard error in its place."""
+        recap = {
+            match[1]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match[2])}
+            for match in re.finditer(r"^(\S+)\s+: (ok=.*)$", done.stdout, re.MULTILINE)
+        }
+        return cls(done.returncode, done.stdout, recap)
+
     def says(self, word: str) -> bool:
         """Whether the output has the word. A test asserts this, as pytest would print the output more than once."""
         return word in self.output
@@ -96,11 +105,7 @@ def play(name: str, *arguments: str, mac: str = NAME, **more: str) -> Played:
         check=False,
         env={**environment(), **more},
     )
-    recap = {
-        match[1]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match[2])}
-        for match in re.finditer(r"^(\S+)\s+: (ok=.*)$", done.stdout, re.MULTILINE)
-    }
-    return Played(done.returncode, done.stdout, recap)
+    return Played.of(done)
 
 
 @contextlib.contextmanager
@@ -212,7 +217,7 @@ def reach(name: str) -> Mac:
     """A Mac as root through Ansible: same inventory, same connection, same sudo password as the playbooks."""
     # testinfra's own `sudo` calls sudo, which would ask; Ansible knows the password.
     os.environ["ANSIBLE_BECOME"] = "true"
-    return Mac(testinfra.get_host(f"ansible://{name}", ansible_inventory=INVENTORY, force_ansible=True))
+    return Mac(testinfra.get_host(f"ansible://{name}", ansible_inventory=str(INVENTORY), force_ansible=True))
 
 
 @dataclasses.dataclass(frozen=True)

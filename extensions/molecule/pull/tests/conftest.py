@@ -8,24 +8,14 @@ from __future__ import annotations
 
 import sys
 import typing as t
-from pathlib import Path
 
-_MOLECULE = Path(__file__).parents[2]
-sys.path.insert(0, str(_MOLECULE / "default" / "tests"))
-sys.path.insert(0, str(_MOLECULE / "fleet" / "tests"))
-sys.path.insert(0, str(_MOLECULE.parents[1] / "tests" / "real"))
+import fleet
+import macs
+import pull
+import pytest
 
-import cache_server  # noqa: E402
-import fleet  # noqa: E402
-import macs  # noqa: E402
-import pull  # noqa: E402
-import pytest  # noqa: E402
-
-
-@pytest.fixture(scope="session")
-def stand_in() -> macs.StandIn:
-    """The container that plays the Mac."""
-    return macs.StandIn(macs.NAME)
+sys.path.insert(0, str(macs.ROOT / "tests" / "real"))
+import cache_server
 
 
 @pytest.fixture(scope="session")

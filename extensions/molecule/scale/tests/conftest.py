@@ -6,15 +6,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-_MOLECULE = Path(__file__).parents[2]
-sys.path.insert(0, str(_MOLECULE / "default" / "tests"))
-
-import macs  # noqa: E402
-import pytest  # noqa: E402
-import scale  # noqa: E402
+import macs
+import pytest
+import scale
 
 
 @pytest.fixture(scope="session")

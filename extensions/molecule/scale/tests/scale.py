@@ -42,11 +42,7 @@ def run(argv: t.Sequence[str], **more: str) -> macs.Played:
         check=False,
         env=environment(**more),
     )
-    recap = {
-        match[1]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match[2])}
-        for match in re.finditer(r"^(\S+)\s+: (ok=.*)$", done.stdout, re.MULTILINE)
-    }
-    return macs.Played(done.returncode, done.stdout, recap)
+    return macs.Played.of(done)
 
 
 def play(name: str, limit: str, *arguments: str, **more: str) -> macs.Played:
