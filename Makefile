@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-full lint units sanity demo demo-down lock clean
+.PHONY: help quick test test-full lint units sanity bench demo demo-down lock clean
 SHELL := /bin/bash
 
 help: ## show this
@@ -38,6 +38,9 @@ units: ## only the unit tests, on every Python here from 3.9 on
 	@tests/tools/setup.sh
 	@tests/tools/copy.sh
 	@tests/tools/ansible_test.sh units --venv
+
+bench: ## measure a fleet with this collection and without it; writes docs/benchmark.* (at most 60 minutes on 2 cores)
+	@bench/run
 
 lock: ## write the locks in tests/ anew (requirements*.txt from requirements*.in)
 	@tests/tools/lock.sh

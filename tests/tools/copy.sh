@@ -13,7 +13,7 @@ set -euo pipefail
 rm -rf "$COPY"
 mkdir -p "$COPY"
 cd "$ROOT"
-git ls-files -z --cached --others --exclude-standard -- . ':!tests/lab' ':!tests/unit/lab' |
+git ls-files -z --cached --others --exclude-standard -- . ':!tests/lab' ':!tests/unit/lab' ':!bench' ':!tests/unit/bench' |
     while IFS= read -r -d '' file; do
         # A tracked file that was deleted in the work tree is still listed.
         if [ -e "$file" ] || [ -L "$file" ]; then printf '%s\0' "$file"; fi

@@ -35,6 +35,9 @@ mypy)
     cd "$CACHE/collections"
     MYPYPATH=.:$ROOT/tests/stubs mypy --config-file "$ROOT/pyproject.toml" --python-version 3.9 --cache-dir "$CACHE/mypy" \
         -p "ansible_collections.$NAMESPACE.$NAME.plugins.module_utils"
+    # The benchmark runs on the controller.
+    MYPYPATH=$ROOT/bench:$ROOT/tests/lab mypy --config-file "$ROOT/pyproject.toml" --python-version 3.11 --cache-dir "$CACHE/mypy" \
+        --follow-imports silent -p nixmacbench
     ;;
 yamllint)
     yamllint -s .
@@ -77,6 +80,10 @@ ansible-lint)
     tests/tools/copy.sh
     cd "$COPY"
     ANSIBLE_HOME=$CACHE/ansible-home ANSIBLE_COLLECTIONS_PATH=$CACHE NO_COLOR=1 ansible-lint -c .config/ansible-lint.yml
+    # The benchmark's playbooks are no part of the collection.
+    cd "$ROOT/bench"
+    ANSIBLE_HOME=$CACHE/ansible-home ANSIBLE_COLLECTIONS_PATH=$CACHE NO_COLOR=1 \
+        ansible-lint -c "$ROOT/.config/ansible-lint.yml" baseline/site.yml plays/ping.yml
     ;;
 build)
     tests/tools/build.sh

@@ -73,8 +73,8 @@ else
     stage "Units (ansible-test, Python $newest)" ansible_test units --venv --python "$newest" --color no || status=1
 fi
 # Its launchd is held to recordings of real ones; the tests need no image.
-lab_tests() { [ ! -d tests/unit/lab ] || pytest -q tests/unit/lab; }
-stage 'Lab: its own tests' lab_tests || status=1
+lab_tests() { [ ! -d tests/unit/lab ] || pytest -q tests/unit/lab tests/unit/bench; }
+stage 'Lab and benchmark: their own tests' lab_tests || status=1
 stage 'Fleet report in a browser' tests/report/run.sh || status=1
 if stage 'Lab: stand-in image and guest' result lab; then
     # Beside the tests against real programs, which wait much for VMs that boot.

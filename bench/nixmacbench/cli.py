@@ -1,0 +1,215 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`bench/run`: the command line of the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import time
+import typing as t
+
+from . import core, plan, report
+from .core import BenchError, Sample, say
+
+if t.TYPE_CHECKING:
+    from . import fleet
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bench/run", description="What a fleet costs with this collection and without it.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    measure = commands.add_parser("measure", help="measure all and write the JSON (default: docs/benchmark.json)")
+    measure.add_argument("--quick", action="store_true", help="two hosts, one repetition, no VM: to see that it works")
+    measure.add_argument("--output", type=pathlib.Path, help="where the JSON goes; --quick writes below .cache/bench")
+    measure.add_argument("--growth", type=_numbers, help="other numbers of hosts, such as 1,5,50")
+    for field in dataclasses.fields(plan.Scope):
+        if field.name != "growth":
+            measure.add_argument(f"--{field.name}", type=int, metavar="N", help=_HELP[field.name])
+    measure.add_argument("--keep", action="store_true", help="leave the stand-ins running")
+    made = commands.add_parser("report", help="make tables and charts of docs/benchmark.md from its JSON")
+    made.add_argument("--check", action="store_true", help="write nothing; exit status 1 where they differ")
+    commands.add_parser("down", help="remove the benchmark's stand-ins")
+    return parser
+
+
+_HELP = {
+    "hosts": "hosts of the main part (20)",
+    "unchanged": "repetitions where nothing is to change, and of the bare contenders (5)",
+    "verified": "repetitions of the cases with a verified build (2)",
+    "changing": "repetitions of one changed setting (2)",
+    "first": "repetitions of the first converge (2)",
+    "grown": "repetitions for the other numbers of hosts (3)",
+    "builds": "repetitions of the builds in a real VM, 0 for none (3)",
+}
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split(",") if word)
+
+
+def scope(args: argparse.Namespace) -> plan.Scope:
+    """What the options ask for."""
+    start = plan.QUICK if args.quick else plan.Scope()
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(plan.Scope)}
+    return dataclasses.replace(start, **{name: value for name, value in given.items() if value is not None})
+
+
+def main(argv: t.Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return {"measure": _measure, "report": _report, "down": _down}[args.command](args)
+    except BenchError as problem:
+        sys.stderr.write(f"bench: {problem}\n")
+        return 1
+
+
+def _report(args: argparse.Namespace) -> int:
+    stale = report.write(core.DOCS, args.check)
+    if args.check and stale:
+        print(f"{', '.join(stale)}: not what docs/{report.DATA} makes. Run: python bench/nixmacbench report")
+        return 1
+    print(f"docs/{report.PAGE} and its charts are what docs/{report.DATA} makes")
+    return 0
+
+
+def _down(_args: argparse.Namespace) -> int:
+    from . import fleet
+
+    fleet.remove()
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from . import fleet
+
+    wanted = scope(args)
+    output = args.output or (core.CACHE / "quick.json" if args.quick else core.DOCS / report.DATA)
+    begin = time.monotonic()
+    fleet.remove()
+    try:
+        fleets = {name: fleet.Fleet(name) for name in (core.COLLECTION, core.BASELINE)}
+        samples = _samples(wanted, fleets)
+        builds = _builds(wanted, fleets)
+    finally:
+        if not args.keep:
+            fleet.remove()
+    minutes = (time.monotonic() - begin) / 60
+    data = {
+        "facts": _facts(wanted, minutes),
+        "hosts": wanted.hosts,
+        "scope": dataclasses.asdict(wanted),
+        "builds": builds,
+        "samples": [sample.as_dict() for sample in samples],
+    }
+    _write(output, data)
+    say(f"{minutes:.1f} minutes; wrote {output}")
+    print(report.targets(data), report.cases(data), report.cost(data), report.growth(data), sep="\n\n")
+    if output == core.DOCS / report.DATA:
+        report.write(core.DOCS, check=False)
+    return 0
+
+
+def _write(path: pathlib.Path, data: t.Mapping[str, t.Any]) -> None:
+    """A sample a line: the file is read by people too."""
+    rows = ",\n".join(f"    {json.dumps(row)}" for row in data["samples"])
+    head = json.dumps({name: value for name, value in data.items() if name != "samples"}, indent=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'{head[:-2]},\n  "samples": [\n{rows}\n  ]\n}}\n', encoding="utf-8")
+
+
+def _grow(fleets: t.Mapping[str, fleet.Fleet], count: int) -> None:
+    from . import fleet, measure
+
+    say(f"starting {count} light stand-ins for each of {len(fleets)} fleets")
+    for each in fleets.values():
+        each.grow(count)
+    fleet.write_inventory(fleets.values(), measure.FORKS)
+
+
+def _samples(wanted: plan.Scope, fleets: t.Mapping[str, fleet.Fleet]) -> list[Sample]:
+    from . import measure
+
+    found: list[Sample] = []
+
+    def take(step: plan.Step) -> None:
+        used = fleets[step.contender if step.contender in fleets else core.COLLECTION]
+        sample = measure.run(step.contender, step.case, used, step.hosts)
+        found.append(sample)
+        say(_line(step, sample))
+
+    _grow(fleets, wanted.hosts)
+    steps = plan.main_part(wanted)
+    for index, step in enumerate(steps):
+        if plan.undone_before(steps, index):
+            fleets[step.contender].undo()
+        take(step)
+    if wanted.most > wanted.hosts:
+        _grow(fleets, wanted.most)
+        # A copy is one that was restarted, where the collection may restart the Nix daemon once more.
+        measure.converge(fleets[core.COLLECTION], wanted.hosts)
+    for step in plan.growth_part(wanted):
+        take(step)
+    return found
+
+
+def _line(step: plan.Step, sample: Sample) -> str:
+    return (
+        f"{step.contender:10} {step.case:19} {step.hosts:2} hosts: {sample.seconds:6.1f} s; per host {sample.executions:.1f} "
+        f"executions, {sample.processes:.0f} processes, {sample.received / 1024:.0f} KiB in; controller {sample.cpu:.1f} s"
+    )
+
+
+def _builds(wanted: plan.Scope, fleets: t.Mapping[str, fleet.Fleet]) -> dict[str, dict[str, list[float]]]:
+    from . import fleet, throughput
+
+    if not wanted.builds:
+        return {}
+    fleet.remove()
+    for each in fleets.values():
+        each.hosts = []
+    return throughput.run(wanted.builds)
+
+
+def _facts(wanted: plan.Scope, minutes: float) -> dict[str, str]:
+    """Where and with what."""
+    from . import measure
+
+    def first(*argv: str | os.PathLike[str]) -> str:
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split("\n")[0]
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    commit = first("git", "-C", core.REPO, "describe", "--always", "--dirty", "--exclude", "*")
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "commit": commit,
+        "machine": f"{os.cpu_count()} cores ({_processor()}), {memory:.0f} GiB, {platform.system()} {platform.release()}",
+        "Ansible": first(core.VENV / "bin/ansible", "--version").strip("ansible []") + f", Python {platform.python_version()}",
+        "community.general": _community(),
+        "Nix on the hosts": "2.26",
+        "forks": str(measure.FORKS),
+        "whole run": f"{minutes:.0f} minutes",
+    }
+
+
+def _processor() -> str:
+    for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _community() -> str:
+    for path in core.VENV.glob("lib/python3*/site-packages/ansible_collections/community/general/MANIFEST.json"):
+        return str(json.loads(path.read_text(encoding="utf-8"))["collection_info"]["version"])
+    return "unknown"

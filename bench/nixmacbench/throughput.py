@@ -1,0 +1,81 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How fast a real VM builder builds, with the settings of the nixpkgs manual and with the collection's."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from nixmaclab import engine, image
+
+from . import core, fleet, measure
+from .core import BenchError
+
+# cores of the VM, builds at once, seconds between two looks for a free slot: the manual's text has 1 core and "pick 4", and 5
+# is what Nix does unasked.
+_SETTINGS = {
+    "manual": {"linux_builder_cores": 1, "linux_builder_max_jobs": 4, "linux_builder_build_poll_interval": 5},
+    "collection": {},
+}
+_ALIAS = "/etc/ssh/ssh_config.d/050-bench-control-master.conf"
+# Without a program, as the guest's sandbox has none but its shell (bash). It waits and does not compute: all cores of the
+# emulated VM are one thread of QEMU.
+_SECOND = "read -t 1 -u 3 3<> <(:); echo > $out"
+_WORK = {"seconds": (12, _SECOND), "tiny": (40, "echo > $out")}
+
+
+def expression(count: int, script: str) -> str:
+    """That many derivations that never were before and do not depend on each other."""
+    mark = uuid.uuid4().hex[:12]
+    return (
+        f'map (n: derivation {{ name = "bench-{mark}-${{toString n}}"; system = "x86_64-linux"; builder = "/bin/sh"; '
+        f'args = [ "-c" "{script}" ]; allowSubstitutes = false; }}) (builtins.genList (n: n) {count})'
+    )
+
+
+def _build(host: fleet.Host, work: str) -> float:
+    """Seconds for one kind of work, through the Nix daemon."""
+    text = expression(*_WORK[work])
+    program = "NIX_REMOTE=daemon /nix/var/nix/profiles/default/bin/nix-build --no-out-link --max-jobs 0 -E"
+    begin = time.monotonic()
+    done = host.enter(f"{program} '{text}'", check=False)
+    seconds = time.monotonic() - begin
+    if done.returncode != 0:
+        raise BenchError(f"The builds in the VM failed: {done.stderr[-2000:]}")
+    if len(done.stdout.split()) != _WORK[work][0]:
+        raise BenchError(f"{len(done.stdout.split())} of {_WORK[work][0]} builds in the VM")
+    return seconds
+
+
+def run(repetitions: int) -> dict[str, dict[str, list[float]]]:
+    """Seconds by settings and kind of work."""
+    vm = fleet.Fleet("vm")
+    vm.hosts = [fleet.start("bench-vm", image.build(), light=False)]
+    fleet.write_inventory([vm], measure.FORKS)
+    found: dict[str, dict[str, list[float]]] = {}
+    host = vm.hosts[0]
+    for name, settings in _SETTINGS.items():
+        core.say(f"builds in a real VM: {name}")
+        measure.converge(vm, extra=[w for key, value in settings.items() for w in ("--extra-vars", f"{key}={value}")])
+        found[name] = _repeat(host, repetitions)
+    core.say("builds in a real VM: with ControlMaster")
+    text = r"Host linux-builder\n  ControlMaster auto\n  ControlPath /var/root/.ssh/bench-%C\n  ControlPersist 60\n"
+    host.enter(f"mkdir -p -m 0700 /var/root/.ssh; printf '{text}' > {_ALIAS}")
+    found["master"] = _repeat(host, repetitions)
+    engine.call("kill", "nixmac-bench-vm", check=False, capture=True)
+    engine.call("rm", "--force", "nixmac-bench-vm", check=False, capture=True)
+    return found
+
+
+def _repeat(host: fleet.Host, repetitions: int) -> dict[str, list[float]]:
+    # Once unmeasured: the first connection to a VM that has just booted takes its time.
+    _build(host, "seconds")
+    found: dict[str, list[float]] = {work: [] for work in _WORK}
+    for _number in range(repetitions):
+        for work in _WORK:
+            found[work].append(round(_build(host, work), 2))
+            core.say(f"    {work}: {found[work][-1]:.1f} s")
+    return found
