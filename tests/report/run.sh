@@ -14,7 +14,7 @@ if ! command -v chromedriver >/dev/null; then
     if [ "$(id -u)" -ne 0 ]; then as_root=(sudo); fi
     say 'Installing Chromium and ChromeDriver ...'
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c \
-        'apt-get update -q && apt-get install -q -y --no-install-recommends chromium chromium-driver' >"$CACHE/chromium.log" 2>&1 || {
+        'apt-get update -q && apt-get install -o DPkg::Lock::Timeout=600 -q -y --no-install-recommends chromium chromium-driver' >"$CACHE/chromium.log" 2>&1 || {
         cat "$CACHE/chromium.log" >&2
         die 'chromium-driver cannot be installed. Install a Chromium with its chromedriver, then run again.'
     }

@@ -32,6 +32,23 @@ die() {
     exit 1
 }
 
+# python_between 3.A 3.B: path of the oldest Python from 3.A to 3.B here that can make an environment. pyenv's shims are there
+# for versions that do not answer, so they do not count.
+python_between() {
+    local minor candidate
+    for minor in $(seq "${1#3.}" "${2#3.}"); do
+        for candidate in "python3.$minor" "$HOME"/.pyenv/versions/3."$minor".*/bin/python3."$minor"; do
+            candidate=$(command -v "$candidate") || continue
+            case $candidate in */shims/*) continue ;; esac
+            if "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then
+                printf '%s\n' "$candidate"
+                return
+            fi
+        done
+    done
+    return 1
+}
+
 # stage TITLE COMMAND...: runs the command with its output in a log, prints one line, and the log if it failed.
 # A command that only waited for something in the background sets TOOK to the seconds which that took.
 # Adds to the globals STAGES_OK and STAGES_FAILED; returns the command's status.

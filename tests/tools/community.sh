@@ -10,8 +10,8 @@ set -euo pipefail
 . "$(dirname -- "$0")/common.sh"
 
 nox=$CACHE/nox
-python=${NOX_PYTHON:-$(command -v python3.12 || command -v python3.11)}
 [ -x "$nox/bin/antsibull-nox" ] || {
+    python=${NOX_PYTHON:-$(python_between 3.11 3.12)} || die 'galaxy-importer needs Python 3.11 or 3.12, and there is none here.'
     "$python" -m venv "$nox"
     "$nox/bin/pip" install --quiet nox antsibull-nox
 }

@@ -12,27 +12,12 @@ set -euo pipefail
 # ansible-core, and the oldest and newest Python that its controller takes.
 SUPPORTED=('2.18 3.11 3.13' '2.19 3.11 3.13' '2.20 3.12 3.14' '2.21 3.12 3.14' '2.22 3.13 3.14')
 
-find_python() {
-    local minor candidate
-    for minor in $(seq "${1#3.}" "${2#3.}"); do
-        for candidate in "python3.$minor" "$HOME"/.pyenv/versions/3."$minor".*/bin/python3."$minor"; do
-            candidate=$(command -v "$candidate") || continue
-            case $candidate in */shims/*) continue ;; esac
-            if "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then
-                printf '%s\n' "$candidate"
-                return
-            fi
-        done
-    done
-    return 1
-}
-
 rows=()
 failed=0
 for line in "${SUPPORTED[@]}"; do
     read -r core oldest newest <<<"$line"
     if [ $# -gt 0 ] && [[ " $* " != *" $core "* ]]; then continue; fi
-    if ! python=$(find_python "$oldest" "$newest"); then
+    if ! python=$(python_between "$oldest" "$newest"); then
         rows+=("ansible-core $core: not run (no Python $oldest to $newest here)")
         continue
     fi

@@ -33,10 +33,10 @@ quietly() {
     }
 }
 
-# apt_install PACKAGE...: only on a machine that has apt; elsewhere says what is missing.
+# apt_install PACKAGE...: only on a machine that has apt; elsewhere says what is missing. It waits for another apt to end.
 apt_install() {
     command -v apt-get >/dev/null || die "Missing here: $*. Install it with your system's package manager, then run again."
-    quietly "Installing Debian packages: $*" as_root sh -c 'apt-get update -q && apt-get install -q -y --no-install-recommends "$@"' - "$@"
+    quietly "Installing Debian packages: $*" as_root sh -c 'apt-get update -q && apt-get install -o DPkg::Lock::Timeout=600 -q -y --no-install-recommends "$@"' - "$@"
 }
 
 # ansible-core 2.19 runs on Python 3.11 to 3.13.

@@ -37,7 +37,9 @@ def deps() -> int:
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     with core.step(f"apt-get install {' '.join(missing)}"):
         core.run([*prefix, "apt-get", "update", "-q"], log=log / "apt-update.log", env=quiet)
-        core.run([*prefix, "apt-get", "install", "-q", "-y", "--no-install-recommends", *missing], log=log / "apt.log", env=quiet)
+        # Another apt may be at work, the system's own for example.
+        install = ["apt-get", "install", "-o", "DPkg::Lock::Timeout=600", "-q", "-y", "--no-install-recommends", *missing]
+        core.run([*prefix, *install], log=log / "apt.log", env=quiet)
     return 0
 
 
