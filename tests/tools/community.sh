@@ -13,7 +13,7 @@ nox=$CACHE/nox
 [ -x "$nox/bin/antsibull-nox" ] || {
     python=${NOX_PYTHON:-$(python_between 3.11 3.12)} || die 'galaxy-importer needs Python 3.11 or 3.12, and there is none here.'
     "$python" -m venv "$nox"
-    "$nox/bin/pip" install --quiet nox antsibull-nox
+    "$nox/bin/pip" install --quiet nox==2026.10.20 antsibull-nox==1.10.0
 }
 "$ROOT/tests/tools/copy.sh"
 cd "$COPY"

@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# macos.sh units|modules|site: what .github/workflows/macos.yml runs on a Mac that may break. It takes only what macOS and
-# pip bring. `units` also runs on Linux, with PYTHON=python3.9 for example.
+# macos.sh units [PYTEST ARGUMENT...]|modules|site: what .github/workflows/macos.yml runs on a Mac that may break. It takes only what macOS and
+# pip bring. `units` also runs on Linux, with PYTHON=python3.9 for example; CONTROLLER_PYTHON is the one for Ansible itself.
 set -euo pipefail
 ROOT=$(cd -- "$(dirname -- "$0")/../.." && pwd)
 WORK=$ROOT/.cache/macos
@@ -25,8 +25,10 @@ environment() {
 # The version that the tests are locked to.
 locked() { sed -n "s/^\($1==[^ ;]*\).*/\1/p" "$ROOT/tests/requirements.txt"; }
 
+controller() { environment controller "${CONTROLLER_PYTHON:-python3}" "$(locked ansible-core)"; }
+
 play() {
-    environment controller "${CONTROLLER_PYTHON:-python3}" "$(locked ansible-core)"
+    controller
     cd "$ROOT"
     ANSIBLE_COLLECTIONS_PATH=$COLLECTIONS "$WORK/controller/bin/ansible-playbook" --inventory localhost, --connection local \
         --extra-vars ansible_python_interpreter=/usr/bin/python3 "$@"
@@ -34,10 +36,15 @@ play() {
 
 case ${1:-} in
 units)
-    environment units "${PYTHON:-/usr/bin/python3}" pytest pytest-mock hypothesis
+    controller
+    environment units "${PYTHON:-/usr/bin/python3}" --requirement "$ROOT/tests/lab/image/python-packages.txt"
+    # Of Ansible this Python sees what a module sees: the files of its module_utils run on it, the rest is not used.
+    mkdir -p "$WORK/ansible"
+    ln -sfn "$("$WORK/controller/bin/python" -c 'import ansible; print(ansible.__path__[0])')" "$WORK/ansible/ansible"
     cd "$HERE"
-    PYTHONPATH=$COLLECTIONS PYTHONDONTWRITEBYTECODE=1 "$WORK/units/bin/python" -m pytest -q -p no:cacheprovider \
-        tests/unit/plugins/module_utils
+    shift
+    [ $# -gt 0 ] || set -- tests/unit/plugins/module_utils tests/unit/plugins/modules
+    PYTHONPATH=$COLLECTIONS:$WORK/ansible PYTHONDONTWRITEBYTECODE=1 "$WORK/units/bin/python" -m pytest -q -p no:cacheprovider "$@"
     ;;
 modules)
     play tests/macos/modules.yml
@@ -53,7 +60,7 @@ site)
     fi
     ;;
 *)
-    echo 'macos.sh units|modules|site' >&2
+    echo 'macos.sh units [PYTEST ARGUMENT...]|modules|site' >&2
     exit 2
     ;;
 esac

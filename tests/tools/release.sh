@@ -15,7 +15,8 @@ version=$(sed -n 's/^version: //p' "$ROOT/galaxy.yml")
 [ "$1" = "v$version" ] || die "The tag is $1, but galaxy.yml has version $version. Set the version there, or tag v$version."
 grep -q "^  $version:\$" "$ROOT/changelogs/changelog.yaml" ||
     die "changelogs/changelog.yaml has no release $version. Make it: antsibull-changelog release --version $version"
-left=$(find "$ROOT/changelogs/fragments" -name '*.y*ml')
+# git keeps no folder that the release has emptied.
+left=$([ ! -d "$ROOT/changelogs/fragments" ] || find "$ROOT/changelogs/fragments" -name '*.y*ml')
 [ -z "$left" ] || die "Fragments are left that no release has: $left. Make the release first: antsibull-changelog release"
 rm -rf "$CACHE/release"
 mkdir -p "$CACHE/release"
