@@ -43,7 +43,10 @@ Sample = t.Mapping[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """One case. base: seconds of the controller's processor for a run without a Mac; the rest is for each Mac."""
+    """One case. base: seconds of the controller's processor for a run without a Mac; the rest is for each Mac.
+
+    seconds: that a Mac keeps a fork, from the runs with one Mac.
+    """
 
     base: float
     cpu: float
@@ -54,7 +57,7 @@ class Cost:
     @property
     def forks(self) -> int:
         """Forks that keep one core busy: a fork waits while its Mac works."""
-        return max(1, math.ceil(self.seconds / self.cpu)) if self.cpu > 0 else 1
+        return max(1, math.ceil(self.seconds / self.cpu - 1e-9)) if self.cpu > 0 else 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +93,7 @@ def cost(samples: t.Sequence[Sample], case: str) -> Cost:
     return Cost(
         base=base,
         cpu=cpu,
-        seconds=_median(samples, case, few, "seconds") / few if few == 1 else cpu,
+        seconds=max(cpu, _median(samples, case, 1, "seconds") - base) if few == 1 else cpu,
         bytes=_median(samples, case, many, "received") + _median(samples, case, many, "sent"),
         remote_cpu=_median(samples, case, many, "remote_cpu"),
     )
@@ -160,6 +163,7 @@ def _fleet(known: Figures, macs: int) -> tuple[str, ...]:
 def block(known: Figures) -> str:
     """The generated part of the page."""
     forks = known.unchanged.forks * CORES
+    spread = math.ceil(2 * FLEETS[-1] * CLOSURE / GIGABIT / 3600) * 3600
     names = (
         "Macs", "first run", "no change", "no change, and a build", f"workers for that in {WINDOW} min", "over ssh",
         "closure from one cache", "pull: runs that begin", "pull: all reports",
@@ -181,8 +185,8 @@ def block(known: Figures) -> str:
         " (ask yours: `nix path-info --closure-size`), and one cache behind 1 Gbit/s that does nothing else. A cache on each"
         " site, or the public one, divides it; so does a first run site by site (`--limit`).",
         f"- **Staggering.** Macs that pull begin at a random moment within {_time(SPREAD)} of each {_time(INTERVAL)}. A new"
-        f" closure asks for longer: with {FLEETS[-1]:,} Macs and one cache set `pull_spread` to"
-        f" {_time(2 * FLEETS[-1] * CLOSURE / GIGABIT)} for that day, and the cache is busy for half of it.",
+        f" closure asks for longer: with {FLEETS[-1]:,} Macs and one cache, a `pull_spread` of {spread:.0f}"
+        f" ({_time(spread)}) keeps the cache busy for half of the time.",
     ]
     return "\n".join(lines) + "\n"
 

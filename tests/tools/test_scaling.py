@@ -26,7 +26,7 @@ MIB = 2**20
 
 def sample(case: str, hosts: int, cpu: float, **more: t.Any) -> dict[str, t.Any]:
     """One run: a controller of 100 MiB and 50 MiB for each fork, and 10 KiB each way for a host."""
-    plain = {"contender": "collection", "seconds": 2.0, "remote_cpu": 0.7, "received": 10240.0, "sent": 10240.0}
+    plain = {"contender": "collection", "seconds": 3.0, "remote_cpu": 0.7, "received": 10240.0, "sent": 10240.0}
     return {**plain, "case": case, "hosts": hosts, "cpu": cpu, "rss": (100 + 50 * min(hosts, 20)) * MIB, **more}
 
 
