@@ -58,8 +58,9 @@ def test_the_fleet_report_is_made_of_what_was_left(scheduled: macs.Played, repor
 
 def test_what_was_changed_by_hand_is_put_right(scheduled: macs.Played, stand_in: macs.StandIn) -> None:
     before = stand_in.root("/bin/cat", macs.MACHINES)
-    stand_in.root("/bin/sh", "-c", f": > {macs.MACHINES}")
-    seen(stand_in, "the machines file is back", lambda: stand_in.root("/bin/cat", macs.MACHINES) == before)
+    stand_in.root("/bin/rm", macs.MACHINES)
+    there = ("/bin/sh", "-c", f"cat {macs.MACHINES} 2>/dev/null || true")
+    seen(stand_in, "the machines file is back", lambda: stand_in.root(*there) == before)
 
 
 def test_a_commit_reaches_the_mac_and_the_report_can_go_to_a_share(
