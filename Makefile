@@ -7,7 +7,9 @@
 SHELL := /bin/bash
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@bold= plain=; if [ -t 1 ] && [ -z "$$NO_COLOR" ]; then bold=$$'\e[1m' plain=$$'\e[0m'; fi; \
+	awk -F ':.*## ' -v bold="$$bold" -v plain="$$plain" \
+		'/^[a-z-]+:.*## / { printf "  %smake %-10s%s %s\n", bold, $$1, plain, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## two Mac stand-ins, site.yml over SSH, a Linux build from a real VM on each, a second run with 0 changes
 	@tests/tools/setup.sh
@@ -41,6 +43,14 @@ units: ## only the unit tests, on every Python here from 3.9 on
 
 bench: ## measure a fleet with this collection and without it; writes docs/benchmark.* (at most 60 minutes on 2 cores)
 	@bench/run
+
+site: ## only the documentation site, into .cache/site/html
+	@tests/tools/setup.sh
+	@tests/tools/site.sh
+
+community: ## only what Galaxy and the community's CI run: antsibull-nox, galaxy-importer
+	@tests/tools/setup.sh
+	@tests/tools/community.sh
 
 lock: ## write the locks in tests/ anew (requirements*.txt from requirements*.in)
 	@tests/tools/lock.sh
