@@ -124,6 +124,7 @@ def growth(samples: Samples) -> str:
     for hosts in sizes:
         parts.append(_line(left + hosts * across, bottom, left + hosts * across, bottom + 5))
         parts.append(_text(left + hosts * across, bottom + 20, str(hosts), "middle"))
+    labels = []
     for contender, points in lines.items():
         places = [(left + hosts * across, bottom - value * up) for hosts, value in points]
         parts.append(
@@ -131,6 +132,11 @@ def growth(samples: Samples) -> str:
         )
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" class="{contender}"/>' for x, y in places]
         if places:
-            parts.append(_text(places[-1][0] + 10, places[-1][1] + 4, f"{_NAMES[contender]} {points[-1][1]:.0f} s"))
+            labels.append((places[-1][1] + 4, f"{_NAMES[contender]} {points[-1][1]:.0f} s"))
+    # From the lowest up, so that no two stand on each other.
+    below = bottom + 20
+    for place, words in sorted(labels, reverse=True):
+        below = min(place, below - 16)
+        parts.append(_text(_WIDTH - right + 10, below, words))
     parts.append(_text((left + _WIDTH - right) / 2, bottom + 40, "hosts", "middle"))
     return _svg(bottom + 50, "Seconds of a run that changes nothing, over the number of hosts", parts)

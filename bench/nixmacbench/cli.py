@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import fcntl
 import json
 import os
 import pathlib
@@ -35,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     for field in dataclasses.fields(plan.Scope):
         if field.name != "growth":
             measure.add_argument(f"--{field.name}", type=int, metavar="N", help=_HELP[field.name])
+    measure.add_argument(
+        "--part", choices=["all", "fleet", "builds"], default="all", help="only one part, put into the same JSON"
+    )
     measure.add_argument("--keep", action="store_true", help="leave the stand-ins running")
     made = commands.add_parser("report", help="make tables and charts of docs/benchmark.md from its JSON")
     made.add_argument("--check", action="store_true", help="write nothing; exit status 1 where they differ")
@@ -94,30 +98,52 @@ def _measure(args: argparse.Namespace) -> int:
     from . import fleet
 
     wanted = scope(args)
-    output = args.output or (core.CACHE / "quick.json" if args.quick else core.DOCS / report.DATA)
-    begin = time.monotonic()
+    output: pathlib.Path = args.output or (core.CACHE / "quick.json" if args.quick else core.DOCS / report.DATA)
+    # A part alone is put beside what the other part found before.
+    data = (
+        json.loads(output.read_text(encoding="utf-8"))
+        if args.part != "all" and output.exists()
+        else {"samples": [], "builds": {}}
+    )
+    data.setdefault("hosts", wanted.hosts)
+    data["facts"] = {**data.get("facts", {}), **_facts()}
+    # One at a time: both would take the same stand-ins.
+    core.CACHE.mkdir(parents=True, exist_ok=True)
+    lock = (core.CACHE / "lock").open("w", encoding="utf-8")
+    fcntl.flock(lock, fcntl.LOCK_EX)
     fleet.remove()
     try:
-        fleets = {name: fleet.Fleet(name) for name in (core.COLLECTION, core.BASELINE)}
-        samples = _samples(wanted, fleets)
-        builds = _builds(wanted, fleets)
-    finally:
+        for part in ("fleet", "builds") if args.part == "all" else (args.part,):
+            begin = time.monotonic()
+            {"fleet": _fleet_part, "builds": _builds_part}[part](wanted, data)
+            data["facts"][f"{part}: took"] = f"{(time.monotonic() - begin) / 60:.0f} minutes"
+            # Here already: what was measured in half an hour is not lost with the other part.
+            _write(output, data)
+            say(f"wrote {output}")
+            if not args.keep:
+                fleet.remove()
+    except BaseException:
         if not args.keep:
             fleet.remove()
-    minutes = (time.monotonic() - begin) / 60
-    data = {
-        "facts": _facts(wanted, minutes),
-        "hosts": wanted.hosts,
-        "scope": dataclasses.asdict(wanted),
-        "builds": builds,
-        "samples": [sample.as_dict() for sample in samples],
-    }
-    _write(output, data)
-    say(f"{minutes:.1f} minutes; wrote {output}")
-    print(report.targets(data), report.cases(data), report.cost(data), report.growth(data), sep="\n\n")
+        raise
+    print(*(make(data) for make in report.BLOCKS.values()), sep="\n\n")
     if output == core.DOCS / report.DATA:
         report.write(core.DOCS, check=False)
     return 0
+
+
+def _fleet_part(wanted: plan.Scope, data: dict[str, t.Any]) -> None:
+    from . import fleet
+
+    fleets = {name: fleet.Fleet(name) for name in (core.COLLECTION, core.BASELINE)}
+    data.update(hosts=wanted.hosts, scope=dataclasses.asdict(wanted))
+    data["samples"] = [sample.as_dict() for sample in _samples(wanted, fleets)]
+
+
+def _builds_part(wanted: plan.Scope, data: dict[str, t.Any]) -> None:
+    from . import throughput
+
+    data["builds"] = throughput.run(wanted.builds) if wanted.builds else {}
 
 
 def _write(path: pathlib.Path, data: t.Mapping[str, t.Any]) -> None:
@@ -170,18 +196,7 @@ def _line(step: plan.Step, sample: Sample) -> str:
     )
 
 
-def _builds(wanted: plan.Scope, fleets: t.Mapping[str, fleet.Fleet]) -> dict[str, dict[str, list[float]]]:
-    from . import fleet, throughput
-
-    if not wanted.builds:
-        return {}
-    fleet.remove()
-    for each in fleets.values():
-        each.hosts = []
-    return throughput.run(wanted.builds)
-
-
-def _facts(wanted: plan.Scope, minutes: float) -> dict[str, str]:
+def _facts() -> dict[str, str]:
     """Where and with what."""
     from . import measure
 
@@ -198,7 +213,6 @@ def _facts(wanted: plan.Scope, minutes: float) -> dict[str, str]:
         "community.general": _community(),
         "Nix on the hosts": "2.26",
         "forks": str(measure.FORKS),
-        "whole run": f"{minutes:.0f} minutes",
     }
 
 
