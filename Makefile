@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 .DEFAULT_GOAL := help
-.PHONY: help quick test test-full lint units sanity bench demo demo-down lock clean
+.PHONY: help quick test test-full lint units sanity bench site community demo demo-down lock clean
 SHELL := /bin/bash
 
 help: ## show this
