@@ -17,6 +17,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder_change_plan,
     _builder_plan,
     _builder_ready,
+    _builder_start,
     _newsyslog,
     _time_machine,
 )
@@ -46,6 +47,7 @@ def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SIL
         "running": _running,
         "staged": _staged,
         "ready": _ready,
+        "started": _started,
         "stopped": _stopped,
         "absent": _absent,
     }
@@ -91,6 +93,10 @@ def _running(params: dict[str, t.Any], runner: Runner, check_mode: bool, progres
         header=spec.layout.working_directory,
         warnings=report.warnings,
     )
+
+
+def _started(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
+    return _builder_start.execute(params, Tools(runner=runner), check_mode, progress)
 
 
 def _stopped(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:

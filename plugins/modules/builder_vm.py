@@ -45,15 +45,17 @@ options:
     description:
       - V(running) brings the builder to what was asked for and has it serve; see the description.
       - V(stopped) waits for running builds, shuts the guest down in order and takes the launchd job out. It comes back with
-        V(running), or at the next start of the Mac. Work of another run that goes on by itself on the Mac is waited for too,
-        up to O(drain_timeout), or ended with O(force). So does V(absent).
+        V(running) or V(started), or at the next start of the Mac. Work of another run that goes on by itself on the Mac is
+        waited for too, up to O(drain_timeout), or ended with O(force). So does V(absent).
+      - V(started) starts the VM that is there, as it is, where its job is not loaded, and waits for its answer. It builds and
+        fetches nothing. Where there is no VM, or one in the midst of a change, it does nothing.
       - V(present) realises the package and writes the files. Neither the launchd job nor a running VM is touched.
       - V(staged) realises the package too and roots it as C(next) in O(working_directory), but leaves the profile and all else
         alone. It is for a change that has to happen while the VM is stopped, such as that of the host key.
       - V(ready) changes nothing. It waits until the builder that was made with V(present) answers.
       - V(absent) removes profile, generations, files and log. It is refused while the launchd job is loaded or the VM runs.
     type: str
-    choices: [running, stopped, present, staged, ready, absent]
+    choices: [running, started, stopped, present, staged, ready, absent]
     default: present
   package:
     description:
@@ -280,7 +282,7 @@ store_path:
   type: str
 generation:
   description: Number of the profile's generation; null without a profile.
-  returned: O(state=running), O(state=present) or O(state=ready)
+  returned: O(state=running), O(state=started), O(state=present) or O(state=ready)
   type: int
 package:
   description: The locked reference; null in check mode where it was not resolved before.
@@ -309,17 +311,21 @@ disk_mib:
   returned: O(state=running) or O(state=present)
   type: int
 ready:
-  description: Whether guest and Nix daemon have answered.
-  returned: O(state=running), O(state=present) or O(state=ready)
+  description: Whether guest and Nix daemon have answered; false with O(state=started) where nothing was to be started.
+  returned: O(state=running), O(state=started), O(state=present) or O(state=ready)
   type: bool
 boot_id:
   description: The guest's C(/proc/sys/kernel/random/boot_id).
-  returned: O(state=running) or O(state=ready), not in check mode
+  returned: O(state=running), O(state=started) or O(state=ready), not in check mode
   type: str
 seconds:
   description: Seconds that were waited.
-  returned: O(state=running) or O(state=ready), not in check mode
+  returned: O(state=running), O(state=started) or O(state=ready), not in check mode
   type: float
+port:
+  description: Port of the VM that is started; null for none.
+  returned: O(state=started)
+  type: int
 pinned:
   description: The host key that is pinned now, C(type base64); null where there is none.
   returned: O(state=staged)
@@ -373,7 +379,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import d
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 
-STATES = ["running", "stopped", "present", "staged", "ready", "absent"]
+STATES = ["running", "started", "stopped", "present", "staged", "ready", "absent"]
 
 
 def main() -> t.NoReturn:
