@@ -54,16 +54,16 @@ def test_interrupted_after_each_step_the_next_run_completes_it(mac: macs.Mac) ->
 
 def test_stopped_for_the_stock_key_and_then_asked_for_another_guest(mac: macs.Mac) -> None:
     """The other guest is built by the very VM that is stopped: that one, and its key, come back first."""
-    keys.interrupt("site", "builder : Start the VM")
+    macs.interrupt("site", "builder : Start the VM")
     assert keys.build(mac).rc != 0
     played = macs.play("site", "--extra-vars=linux_builder_min_free_mib=512")
     assert played.rc == 0, played.output[-6000:]
-    assert keys.pinned_key(mac) == STOCK
+    assert keys.pinned_key(mac) == keys.stock_key()
     assert keys.build(mac).rc == 0
 
 
 def test_stopped_for_its_own_key_and_then_asked_for_another_guest(mac: macs.Mac) -> None:
-    keys.interrupt("site", "builder : Start the VM", *keys.OWN, "--extra-vars=linux_builder_min_free_mib=512")
+    macs.interrupt("site", "builder : Start the VM", *keys.OWN, "--extra-vars=linux_builder_min_free_mib=512")
     assert keys.build(mac).rc != 0
     played = macs.play("site", *keys.OWN)
     assert played.rc == 0, played.output[-6000:]
