@@ -17,9 +17,10 @@ BIN = Path(sys.executable).parent
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("playbook", "words", "said"),
     [
         (
+            "site",
             "linux_builder_prot=1 linux_builder_disk_mib=-5 linux_builder_systems=arm64-linux",
             [
                 "linux_builder_disk_mib: '-5' is negative",
@@ -28,12 +29,15 @@ BIN = Path(sys.executable).parent
                 "Nothing was changed.",
             ],
         ),
-        ("linux_builder_port=many", ["linux_builder_port", "many"]),
-        ("linux_builder_host_key=permac", ["linux_builder_host_key", "stock, per_mac", "permac"]),
+        # Else the disk would be gone.
+        ("teardown", "linux_builder_keep_dat=true", ["Did you mean linux_builder_keep_data?", "Nothing was changed."]),
+        ("verify", "linux_builder_verify_usr=alice", ["Did you mean linux_builder_verify_user?"]),
+        ("site", "linux_builder_port=many", ["linux_builder_port", "many"]),
+        ("site", "linux_builder_host_key=permac", ["linux_builder_host_key", "stock, per_mac", "permac"]),
     ],
 )
-def test_a_slip_is_told_before_anything_runs(words: str, said: list[str]) -> None:
-    command = [BIN / "ansible-playbook", "nixmac.linux_builder.site", "-i", "mac-1.invalid,", "-c", "local", "-e", words]
+def test_a_slip_is_told_before_anything_runs(playbook: str, words: str, said: list[str]) -> None:
+    command = [BIN / "ansible-playbook", f"nixmac.linux_builder.{playbook}", "-i", "mac-1.invalid,", "-c", "local", "-e", words]
     done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
     assert [text for text in said if text not in done.stdout + done.stderr] == []

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The action before builder_info: where a role asks, the variables are checked first; else it is the module alone."""
+"""The action before a role's first look: the variables are checked; where no role asks, it is the module alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from ansible.errors import AnsibleActionFail, AnsibleUndefinedVariable
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
-from ansible_collections.nixmac.linux_builder.plugins.action import builder_info
+from ansible_collections.nixmac.linux_builder.plugins.action import builder_info, builder_manifest, builder_verify
+from ansible_collections.nixmac.linux_builder.plugins.plugin_utils import _checked_action
 
 ANSWER = {"changed": False, "problems": []}
 
@@ -44,15 +45,15 @@ class Screen:
         self.shown.append(text)
 
 
-@pytest.fixture
-def run(monkeypatch):
+@pytest.fixture(params=[builder_info, builder_manifest, builder_verify], ids=lambda plugin: plugin.__name__.rsplit(".", 1)[1])
+def run(request, monkeypatch):
     monkeypatch.setattr(NormalAction, "run", lambda self, tmp, task_vars: ANSWER)
-    monkeypatch.setattr(builder_info, "Display", Screen)
+    monkeypatch.setattr(_checked_action, "Display", Screen)
     monkeypatch.setattr(Screen, "shown", [])
 
     def call(collection="nixmac.linux_builder", ignore_errors=False, **variables):
         task = Task(collection, ignore_errors)
-        action = builder_info.ActionModule(task, None, None, None, Templar(), None)
+        action = request.param.ActionModule(task, None, None, None, Templar(), None)
         return action.run(None, {"inventory_hostname": "mac-1", **variables})
 
     return call
