@@ -16,6 +16,6 @@ ansible-galaxy collection build --force --output-path "$CACHE/artifact" "$COPY"
 rm -rf "$INSTALLED"
 ansible-galaxy collection install --offline --no-deps -p "$INSTALLED" "$CACHE"/artifact/*.tar.gz
 # The lab is for checkouts; an artifact with it would be many times as large.
-if tar -tzf "$CACHE"/artifact/*.tar.gz | grep -q '^tests/lab\|^\.cache\|\.pyc$'; then
+if tar -tzf "$CACHE"/artifact/*.tar.gz | grep -q '^tests/lab\|^extensions\|^\.cache\|\.pyc$'; then
     die 'The artifact holds files that belong to a checkout only; see build_ignore in galaxy.yml.'
 fi

@@ -21,4 +21,9 @@ cd "$COPY"
 git add --all
 git -c user.name=nobody -c user.email=nobody@example.com commit --quiet --message 'What is checked'
 [ $# -gt 0 ] || set -- lint docs-check license-check extra-checks build-import-check ansible-lint
-PATH=$nox/bin:$PATH nox --sessions "$@"
+log=$CACHE/community.log
+PATH=$nox/bin:$PATH nox --sessions "$@" 2>&1 | tee "$log"
+# The importer ends well with warnings too, and Galaxy shows them to everybody.
+if sed -n '/^Importing with galaxy-importer/,/^Importer processing completed/p' "$log" | grep -E '^(WARNING|ERROR)'; then
+    die 'galaxy-importer has warnings.'
+fi

@@ -80,6 +80,8 @@ ansible-lint)
     tests/tools/copy.sh
     cd "$COPY"
     ANSIBLE_HOME=$CACHE/ansible-home ANSIBLE_COLLECTIONS_PATH=$CACHE NO_COLOR=1 ansible-lint -c .config/ansible-lint.yml
+    ANSIBLE_HOME=$CACHE/ansible-home ANSIBLE_COLLECTIONS_PATH=$CACHE NO_COLOR=1 \
+        ansible-lint -c /dev/null --offline --strict --profile production docs/examples
     # The benchmark's playbooks are no part of the collection.
     cd "$ROOT/bench"
     ANSIBLE_HOME=$CACHE/ansible-home ANSIBLE_COLLECTIONS_PATH=$CACHE NO_COLOR=1 \
