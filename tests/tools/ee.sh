@@ -69,12 +69,13 @@ rm -rf "$ee/run"
 mkdir -p "$ee/run/project" "$ee/run/inventory" "$ee/run/env"
 cp "$ROOT"/docs/examples/fleet/{site.yml,report.yml,ansible.cfg} "$ee/run/project/"
 cp "$CACHE/lab/inventory.yml" "$ee/run/inventory/"
-echo 'ANSIBLE_HOST_KEY_CHECKING: "True"' >"$ee/run/env/envvars"
+printf '%s: "True"\n' ANSIBLE_HOST_KEY_CHECKING ANSIBLE_NOCOLOR >"$ee/run/env/envvars"
 
-# play NAME PLAYBOOK: runs it in the execution environment.
+# play NAME PLAYBOOK: runs it in the execution environment. The lab's engine is root's, where the image's own user could not
+# write into this directory; without root ansible-runner takes care of that.
 play() {
     ansible-runner run "$ee/run" --playbook "$2" --ident "$1" --limit "$mac" --process-isolation \
-        --process-isolation-executable "$engine" --container-image "$image" --container-option=--network=host \
+        --process-isolation-executable "$engine" --container-image "$image" --container-option=--network=host --container-option=--user=root \
         --container-volume-mount "$CACHE/lab/ssh:$CACHE/lab/ssh:ro"
 }
 play first site.yml
