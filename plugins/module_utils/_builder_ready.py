@@ -28,8 +28,9 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
 
 # `store ping` is known to every Nix since 2.4 and to Lix; it opens the daemon's socket and does nothing else.
+# One question for all that is asked of a guest that serves: its time (see _clock), its boot id, its daemon.
 _QUESTION = (
-    "cat /proc/sys/kernel/random/boot_id && "
+    "date +%s; cat /proc/sys/kernel/random/boot_id && "
     "nix --extra-experimental-features nix-command store ping --store daemon >/dev/null 2>&1 && echo daemon"
 )
 _BOOT_ID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", re.MULTILINE)

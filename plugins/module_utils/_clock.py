@@ -16,13 +16,13 @@ import dataclasses
 import time
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest, ssh_argv
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest, argv
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 
-QUESTION = "date +%s"
 DEFAULT_LIMIT = 60  # seconds
 _TIMEOUT = 30.0  # seconds
+_NO_CONNECTION = 255  # ssh's own failure; any other status is about the guest's Nix daemon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,19 +51,19 @@ def measure(guest: Guest, runner: Runner, *, now: t.Callable[[], float] = time.t
     """Ask the guest for its time over ssh; None when it does not answer."""
     before = now()
     try:
-        done = runner.run(ssh_argv(guest, QUESTION), timeout=_TIMEOUT)
+        done = runner.run(argv(guest), timeout=_TIMEOUT)
     except CommandError:
         return None
     return judge(done, before, now())
 
 
 def judge(done: Completed, before: float, after: float) -> Skew | None:
-    """The skew from what `date` printed between two readings of the Mac's clock; None when it printed no time.
+    """The skew from the time that the guest printed between two readings of the Mac's clock; None when it printed none.
 
     The guest read its clock at some moment in between, and cut the fraction of its second off.
     """
-    answer = done.stdout.strip()
-    if done.rc != 0 or not (answer.isascii() and answer.isdigit()) or after < before:
+    answer = (done.stdout.split() or [""])[0]
+    if done.rc == _NO_CONNECTION or not (answer.isascii() and answer.isdigit()) or after < before:
         return None
     seconds = int(answer) + 0.5 - (before + after) / 2
     return Skew(round(seconds, 1), round((after - before) / 2 + 0.5, 1))

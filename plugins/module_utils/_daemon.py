@@ -14,33 +14,38 @@ picked up by the next.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _mac, _nix_note, _nixconf_table
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_busy import Process, look, processes
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_state import (
+    RECORD,
     Decision,
     Facts,
     Record,
     changed_at,
     decide,
     digests,
+    living,
     parse_record,
     read_files,
+    socket_made,
 )
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_nix import Layout, daemon_label
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl, explain
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import EMPTY_CONF_DIR, Nix, find_nix
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, find_nix
 
 _AGE = 3.0  # seconds: the margin of the decision, and a second each for the rounding of ps and of the boot time
 RESTART_TIMEOUT = 60.0  # seconds until a restarted daemon has to answer
 _POLL = 0.5  # seconds between two looks
+_ANSWERS = ("version", "bare", "table")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Options:
     label: str | None = None
     drain_timeout: float = 600
     force: bool = False
-    record: str = "/var/db/nixmac.linux_builder/daemon.json"
+    record: str = RECORD
     forget: bool = False
     pending: bool = False
 
@@ -110,13 +115,16 @@ class Daemon:
 
     def facts(self) -> Facts:
         """Everything that the decision is made of. CommandError, with Nix' words, when the configuration is broken."""
-        service = self.service()
+        known = living(self.label, self.options.record)
+        pid = known.pid if known else self.service().pid
         # Settings first, times of the files second: a change between the two shows as a file that is too new.
-        settings = digests(self.nix.settings(), self.nix.settings(EMPTY_CONF_DIR))
+        settings = digests(self.nix.settings(), self.nix.bare())
         files = {path: changed_at(path) for path in read_files("/etc/nix/nix.conf")}
-        mine = self._process(service.pid)
+        if known:
+            return Facts(self.label, pid, known.started, settings, files, known)
+        mine = self._process(pid)
         record = parse_record(_files.read(self.options.record).content)
-        return Facts(self.label, service.pid, mine.started if mine else None, settings, files, record)
+        return Facts(self.label, pid, mine.started if mine else None, settings, files, record)
 
     def _process(self, pid: int | None) -> Process | None:
         return None if pid is None else processes(self.runner).get(pid)
@@ -124,7 +132,7 @@ class Daemon:
     def run(self, check_mode: bool) -> Report:
         """Bring the daemon to its configuration; see the module's description."""
         facts = self.facts()
-        report = Report(self.label, decide(facts), alive=facts.started is not None, noted=facts.noted)
+        report = Report(self.label, decide(facts), alive=facts.started is not None, noted=facts.noted and self._answers_noted())
         had_record = _files.lstat(self.options.record) is not None
         report.forgotten = self.options.forget and had_record
         if check_mode:
@@ -135,9 +143,25 @@ class Daemon:
             self._restart_when_idle(facts, report)
         if self.options.forget:
             self._forget()
-        elif not report.deferred:
-            self._remember(facts, report.restarted)
+        else:
+            self._note_answers()
+            if not report.deferred:
+                self._remember(facts, report.restarted)
         return report
+
+    def _answers_noted(self) -> bool:
+        return self.nix.noted(_ANSWERS) and bool(_nix_note.read("mac", _mac.subject(*_mac.macos_version())))
+
+    def _note_answers(self) -> None:
+        """Once for each Nix and each macOS: what later runs need not ask any more. They can without."""
+        if self._answers_noted():
+            return
+        with contextlib.suppress(LinuxBuilderError, OSError):
+            self.nix.version()
+            self.nix.bare()
+            _nixconf_table.ask(self.nix)
+            self.nix.note()
+            _mac.note(self.runner)
 
     def _restart_when_idle(self, facts: Facts, report: Report) -> None:
         report.running = self._drain(facts.pid)
@@ -190,15 +214,19 @@ class Daemon:
         if restarted:
             mine = self._process(self.service().pid)
             pid, started = (mine.pid, mine.started) if mine else (None, None)
-        if pid is None or started is None or (facts.record and facts.record.describes(self.label, pid, started)):
+        if pid is None or started is None:
+            return
+        made = socket_made(since=started)
+        if facts.record and facts.record.describes(self.label, pid, started) and facts.record.socket == made:
             return
         # The settings from before the restart: had they changed since, the next run sees a difference and restarts.
-        record = Record(self.label, pid, started, facts.settings)
+        record = Record(self.label, pid, started, facts.settings, made)
         os.makedirs(os.path.dirname(self.options.record), mode=0o755, exist_ok=True)
         _files.write(self.options.record, record.dump(), _files.Ownership(mode=0o600))
 
     def _forget(self) -> None:
         _files.remove(self.options.record)
+        _nix_note.forget()
         try:
             os.rmdir(os.path.dirname(self.options.record))
         except OSError:

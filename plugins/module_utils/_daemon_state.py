@@ -14,6 +14,8 @@ import json
 import os
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import CLIENT_SETTINGS, Setting
 
 # ps tells whole seconds, and the file system and launchd do not look at the same clock in the same instant.
@@ -24,16 +26,26 @@ _SAME = 2.0
 _SECRET = frozenset(("access-tokens",))
 _FORMAT = 1
 _INCLUDE_LIMIT = 64
+RECORD = "/var/db/nixmac.linux_builder/daemon.json"
+SOCKET = "/nix/var/nix/daemon-socket/socket"
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What one process of the daemon started with. started: seconds since 1970. settings: name -> digest of its value."""
+    """What one process of the daemon started with. started: seconds since 1970. settings: name -> digest of its value.
+
+    socket: (inode, time) of the socket that this process made; None where it is not known to have made it.
+    """
 
     label: str
     pid: int
     started: float
     settings: t.Mapping[str, str]
+    socket: tuple[int, int] | None = None
+
+    def lives(self, label: str) -> bool:
+        """Whether its process still serves: told without a process. False is also "not known"."""
+        return self.label == label and self.socket is not None and self.socket == socket_made() and _runs(self.pid)
 
     def describes(self, label: str, pid: int | None, started: float | None) -> bool:
         """Whether it is about this very process."""
@@ -110,9 +122,41 @@ def parse_record(content: bytes | None) -> Record | None:
         if data["format"] != _FORMAT:
             return None
         settings = {str(name): str(value) for name, value in data["settings"].items()}
-        return Record(str(data["label"]), int(data["pid"]), float(data["started"]), settings)
-    except (ValueError, TypeError, KeyError, AttributeError):
+        socket = data.get("socket")
+        made = (int(socket[0]), int(socket[1])) if socket else None
+        return Record(str(data["label"]), int(data["pid"]), float(data["started"]), settings, made)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         return None
+
+
+def socket_made(since: float = 0.0) -> tuple[int, int] | None:
+    """(inode, time in ns) of the daemon's socket. None without one, or where it is older than `since` (seconds since 1970).
+
+    A daemon that opens its own socket makes a new one at each start; one that launchd holds for it stays.
+    """
+    try:
+        found = os.stat(SOCKET)
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns) if found.st_mtime >= since - _SAME else None
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except OSError as exc:
+        return isinstance(exc, PermissionError)
+    return True
+
+
+def living(label: str, path: str = RECORD) -> Record | None:
+    """The record of the process that runs, where that can be told without a process."""
+    try:
+        record = parse_record(_files.read(path).content)
+    except LinuxBuilderError:
+        return None
+    return record if record is not None and record.lives(label) else None
 
 
 def changed_at(path: str) -> float:

@@ -20,12 +20,20 @@ import os
 import stat
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_find, _info_guest, _mac, _verified, _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
+    _adopt_find,
+    _builder_ready,
+    _info_guest,
+    _mac,
+    _verified,
+    _vz,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_find import DAEMONS, Seeker, resumed
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB, read_image
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import DISK_NAME
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout as BuilderLayout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_state import living
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, FileError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_nix import Layout, read_nix
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_port import Listener, family, listeners
@@ -35,15 +43,20 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest imp
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import Place
 
+ANSWER_SECONDS = 30.0  # for a VM that runs; one that still boots is not waited for here
 OTHER_BUILDERS = _adopt_find.OTHER_BUILDERS
 
 
 @dataclasses.dataclass(frozen=True)
 class Question(Place):
-    """Where to look. adopt_directory: where a builder of others is that could be adopted; empty to look everywhere."""
+    """Where to look. adopt_directory: where a builder of others is that could be adopted; empty to look everywhere.
+
+    key: the client's, where the builder itself is to be asked, which tells whose the port is; empty where it is not.
+    """
 
     machines: str = "/etc/nix/machines"
     adopt_directory: str = ""
+    key: str = ""
 
 
 class Host:
@@ -119,6 +132,9 @@ def defaults(info: t.Mapping[str, t.Any], wish: _vz.Wish | None = None) -> dict[
 def _daemon(host: Host, label: str | None) -> dict[str, t.Any]:
     if label is None:
         return {"label": None, "loaded": False, "pid": None, "state": None}
+    noted = living(label) if host.root == "/" else None
+    if noted is not None:
+        return {"label": label, "loaded": True, "pid": noted.pid, "state": "running"}
     service, error = host.service(label)
     facts: dict[str, t.Any] = {"label": label, "loaded": service is not None, "pid": None, "state": None}
     if service is not None:
@@ -255,8 +271,22 @@ def _adoptable(host: Host, question: Question) -> list[dict[str, t.Any]]:
     return [{**dataclasses.asdict(builder), "disk_used_mib": mib} for builder, mib in zip(found, used)]
 
 
+def _is_known(question: Question, host: Host) -> bool:
+    """Whether the guest that answers on the port, with the pinned host key, is in the very boot that was verified last."""
+    verified = _verified.read(dataclasses.replace(question, working_directory=host.path(question.working_directory)))
+    boot_id = verified.get("boot_id") if verified else None
+    if not (boot_id and question.key):
+        return False
+    layout = BuilderLayout(question.working_directory, question.profile, "", question.label)
+    guest = _builder_ready.Guest(layout, question.host_address, question.port, question.key)
+    return bool(_builder_ready.ask(guest, host.runner, ANSWER_SECONDS).boot_id == boot_id)
+
+
 def _port(question: Question, host: Host, job: Service | None) -> dict[str, t.Any]:
     """Who listens where the builder shall listen; `ours` only if all of them belong to the builder's job."""
+    if job is not None and job.pid and _is_known(question, host):
+        known = {"number": question.port, "address": question.host_address, "listening": True, "pid": job.pid}
+        return {**known, "command": None, "user": None, "ours": True}
     found, error = listeners(host.runner, question.port)
     rivals = [listener for listener in found if listener.collides(question.host_address)]
     mine = family(host.runner, rivals, job.pid if job else None)

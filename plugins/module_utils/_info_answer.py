@@ -25,8 +25,21 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
         port=params["port"],
         uri=params["uri"] or f"ssh-ng://builder@{params['alias']}",
         adopt_directory=params["adopt_directory"] or "",
+        key=params["client_key"] if params["wanted"] is not None else "",
     )
     before = Runner.total
+    # The planners ask much of what was read already. Nothing is changed in between.
+    with Runner.remembering():
+        result = _look(params, question)
+    if params["deep"]:
+        asked = dict(params, uri=question.uri, key=params["client_key"])
+        asked["systems"] = asked["systems"] or result["defaults"]["systems"]
+        result.update(_diagnose_run.links(asked, params["deep_timeout"]))
+    result["processes"] = Runner.total - before
+    return Outcome(changed=False, result=result, warnings=_preflight.warnings(result["info"]))
+
+
+def _look(params: dict[str, t.Any], question: _info.Question) -> dict[str, t.Any]:
     host = _info.Host()
     info = _info.read(question, host)
     if params["guest"]:
@@ -45,9 +58,4 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
         words = [str(key["message"]) for key in result["exposed_keys"]]
         drift = _wanted.drift(_wanted.Wanted(params["wanted"], info, result["defaults"], words), host.runner)
         result.update(drift=drift, due=_wanted.due(drift))
-    if params["deep"]:
-        asked = dict(params, uri=question.uri, key=params["client_key"])
-        asked["systems"] = asked["systems"] or result["defaults"]["systems"]
-        result.update(_diagnose_run.links(asked, params["deep_timeout"]))
-    result["processes"] = Runner.total - before
-    return Outcome(changed=False, result=result, warnings=_preflight.warnings(info))
+    return result

@@ -15,6 +15,7 @@ import re
 import typing as t
 from xml.parsers.expat import ExpatError
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix_note
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 
@@ -51,8 +52,9 @@ class Mac:
 
 def read(runner: Runner | None = None, root: str = "/") -> Mac:
     """Everything about the machine with one process. root: where the file system begins (for tests)."""
-    values = sysctl(runner or Runner(), _NAMES)
     version, build = macos_version(os.path.join(root, SYSTEM_VERSION.lstrip("/")))
+    noted = _nix_note.read("mac", subject(version, build)) if root == "/" else {}
+    values = noted or sysctl(runner or Runner(), _NAMES)
     hypervisor = values.get("kern.hv_support")
     return Mac(
         version=version,
@@ -63,6 +65,18 @@ def read(runner: Runner | None = None, root: str = "/") -> Mac:
         virtualization=None if hypervisor is None else hypervisor != "0",
         chip=values.get("machdep.cpu.brand_string", ""),
     )
+
+
+def subject(version: str, build: str) -> list[t.Any]:
+    """What tells one Mac from another, as far as no process is needed for it."""
+    return [os.uname().machine, os.cpu_count(), _physical_memory(), version, build]
+
+
+def note(runner: Runner) -> None:
+    """Write down what sysctl says, for `read` to find."""
+    values = sysctl(runner, _NAMES)
+    if values:
+        _nix_note.write("mac", subject(*macos_version()), values)
 
 
 def cores(runner: Runner | None = None) -> int:

@@ -14,7 +14,7 @@ import json
 import re
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix_log
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix_log, _nix_note
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner, find_program
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
@@ -121,6 +121,7 @@ class Nix:
         self.progress: Progress = SILENT
         self.built: list[tuple[str, str]] = []  # (derivation, builder) of all `work`, builder "" for this machine
         self.copied: list[tuple[str, str]] = []  # (store path, store it came from) of all `work`
+        self._answers: dict[str, t.Any] = {}
 
     def run(
         self,
@@ -161,13 +162,36 @@ class Nix:
             self.copied += log.copied
         return dataclasses.replace(done, stderr=log.text)
 
+    def constant(self, name: str, ask: t.Callable[[], t.Any]) -> t.Any:
+        """An answer (JSON types) that this executable always gives: from this object, from the note, or from `ask`."""
+        if name not in self._answers:
+            noted = _nix_note.read("nix", self._identity).get(name)
+            self._answers[name] = ask() if noted is None else noted
+        return self._answers[name]
+
+    def noted(self, names: t.Iterable[str]) -> bool:
+        """Whether the note holds these answers of this executable."""
+        return set(names) <= _nix_note.read("nix", self._identity).keys()
+
+    def note(self) -> None:
+        """Write down what was answered so far."""
+        _nix_note.write("nix", self._identity, {**_nix_note.read("nix", self._identity), **self._answers})
+
+    @functools.cached_property
+    def _identity(self) -> list[t.Any] | None:
+        return _nix_note.identity(self.path)
+
     @functools.cached_property
     def _version(self) -> NixVersion:
+        return parse_version(str(self.constant("version", self._ask_version)))
+
+    def _ask_version(self) -> str:
         # One bad line in nix.conf makes even `--version` fail, hence the empty configuration.
         done = self.run(["--version"], timeout=_SHORT, env=isolated(EMPTY_CONF_DIR), experimental=False)
         if done.rc != 0:
             raise CommandError(f"{self.path} --version: {done.words or f'exit status {done.rc}'}. Check the Nix installation.")
-        return parse_version(done.stdout)
+        parse_version(done.stdout)
+        return done.stdout.splitlines()[0]
 
     def version(self) -> NixVersion:
         """Version and variant; asked for once, whatever state nix.conf is in."""
@@ -185,6 +209,10 @@ class Nix:
         `experimental-features` always has `nix-command` in it, because this command needs it.
         """
         return parse_settings(self.show(conf_dir), self.path)
+
+    def bare(self) -> dict[str, Setting]:
+        """Every setting as it is without any configuration."""
+        return settings_from(self.constant("bare", lambda: as_json(self.settings(EMPTY_CONF_DIR))))
 
     def effective(self, conf_dir: str | None = None) -> dict[str, t.Any]:
         """Setting -> value (JSON types) as a new process would read it; see `settings`."""
@@ -217,6 +245,16 @@ def parse_settings(done: Completed, path: str = "nix") -> dict[str, Setting]:
         name: Setting(name, entry.get("value"), entry.get("defaultValue"), tuple(entry.get("aliases") or ()))
         for name, entry in table.items()
     }
+
+
+def as_json(settings: t.Mapping[str, Setting]) -> list[list[t.Any]]:
+    """Settings in JSON types, for `Nix.constant`."""
+    return [[setting.name, setting.value, setting.default, list(setting.aliases)] for setting in settings.values()]
+
+
+def settings_from(rows: t.Iterable[t.Sequence[t.Any]]) -> dict[str, Setting]:
+    """What `as_json` made."""
+    return {str(name): Setting(str(name), value, default, tuple(aliases)) for name, value, default, aliases in rows}
 
 
 def complaint(done: Completed) -> str:

@@ -19,7 +19,14 @@ import tempfile
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, NixVersion, Setting, parse_settings
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import (
+    Nix,
+    NixVersion,
+    Setting,
+    as_json,
+    parse_settings,
+    settings_from,
+)
 
 # When Nix applies what it includes.
 INLINE = "inline"  # at the place of the include line (before 2.16, and since 2.22)
@@ -182,6 +189,12 @@ def without_nix() -> Table:
 
 def ask(nix: Nix) -> Table:
     """Ask the Mac's Nix, with one process, whatever state its own nix.conf is in. CommandError when it cannot tell."""
+    rows, order, not_appendable = nix.constant("table", lambda: _ask(nix))
+    return _table(settings_from(rows), str(order), frozenset(not_appendable))
+
+
+def _ask(nix: Nix) -> tuple[list[list[t.Any]], str, list[str]]:
+    """(settings, when includes are read, lists that cannot be appended to)."""
     directory = tempfile.mkdtemp(prefix="nixmac-")
     try:
         os.mkdir(os.path.join(directory, "sub"))
@@ -193,9 +206,10 @@ def ask(nix: Nix) -> Table:
         shutil.rmtree(directory, ignore_errors=True)
     if done.rc != 0:
         # Nix 2.20 and 2.21 may end by a signal on any include: then the version has to tell.
-        return _table(nix.settings(os.path.join(directory, "none")), order_of(nix.version()), frozenset(_ONCE_APPENDABLE))
+        bare = nix.settings(os.path.join(directory, "none"))
+        return as_json(bare), order_of(nix.version()), sorted(_ONCE_APPENDABLE)
     settings = parse_settings(done, nix.path)
-    return _table(settings, _measured(settings), _not_appendable(settings))
+    return as_json(settings), _measured(settings), sorted(_not_appendable(settings))
 
 
 def _measured(settings: t.Mapping[str, Setting]) -> str:

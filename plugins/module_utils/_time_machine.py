@@ -14,13 +14,18 @@ made anew is another file, and because the store image beside it is written at e
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import os
+import plistlib
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 
 TMUTIL = "/usr/bin/tmutil"
+_MARK = "com.apple.metadata:com_apple_backup_excludeItem"
+_MARKED = plistlib.dumps("com.apple.backupd", fmt=plistlib.FMT_BINARY)
+_LONGEST = 256  # bytes; the mark has 61
 _TIMEOUT = 120.0  # seconds; addexclusion asks backupd, which on some Macs takes more than ten
 
 
@@ -67,11 +72,29 @@ def _change(path: str, excluded: bool, runner: Runner) -> None:
 
 def is_excluded(path: str, runner: Runner) -> bool:
     """Whether Time Machine leaves the existing `path` out. CommandError when tmutil does not say."""
+    if _marked(path):
+        return True
     words = _run(["isexcluded", path], runner)
     # `[Excluded]    /private/var/lib/x`: the path is the resolved one, so only the mark is looked at.
     if not words.startswith(("[Excluded]", "[Included]")):
         raise CommandError(f"{TMUTIL} isexcluded {path}: printed {words[:200]!r}.", command=TMUTIL)
     return words.startswith("[Excluded]")
+
+
+def _marked(path: str) -> bool:
+    """Whether the directory bears the mark of a sticky exclusion. Without it tmutil has to tell: one above may have it."""
+    path = os.path.realpath(path)
+    buffer = ctypes.create_string_buffer(_LONGEST)
+    try:
+        if hasattr(os, "getxattr"):  # not on macOS; Linux has such names for users alone
+            return os.getxattr(path, f"user.{_MARK}") == _MARKED
+        call = ctypes.CDLL(None).getxattr
+        call.restype = ctypes.c_ssize_t
+        arguments = (ctypes.c_char_p(path.encode()), ctypes.c_char_p(_MARK.encode()), buffer, ctypes.c_size_t(_LONGEST))
+        size = call(*arguments, ctypes.c_uint32(0), ctypes.c_int(0))
+    except (OSError, AttributeError):
+        return False
+    return size > 0 and buffer.raw[:size] == _MARKED
 
 
 def _run(arguments: list[str], runner: Runner) -> str:

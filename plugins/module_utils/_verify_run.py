@@ -43,7 +43,7 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
             params["boot_timeout"],
             runner,
             features=features,
-            mandatory=entry.mandatory if entry else (),
+            mandatory=entry.mandatory if entry else params["mandatory_features"] or (),
             user=params["user"],
         )
     except ConfigError:

@@ -160,7 +160,8 @@ info:
     port:
       description:
         - C(listening), and C(pid), C(command) and C(user) of the process that has the port.
-        - C(ours) tells whether it belongs to the builder's launchd job.
+        - C(ours) tells whether it belongs to the builder's launchd job. Where the builder itself answers there, in the boot that
+          was verified last, C(pid) is the job's, and C(command) and C(user) are null.
       type: dict
     builder:
       description:

@@ -45,6 +45,11 @@ options:
       - An empty list builds only what requires none.
     type: list
     elements: str
+  mandatory_features:
+    description:
+      - System features without which the builder takes no derivation. Read where O(features) are given; else its entry tells.
+    type: list
+    elements: str
   user:
     description: Build once for each system as this user too, with that user's own Nix configuration. Need not be trusted.
     type: str
@@ -189,6 +194,7 @@ def main() -> None:
             **options("label", "working_directory", "profile", "host_address", "port", "log_path", "alias", "uri"),
             "systems": {"type": "list", "elements": "str"},
             "features": {"type": "list", "elements": "str"},
+            "mandatory_features": {"type": "list", "elements": "str"},
             "user": {"type": "str"},
             "key": options("client_key")["client_key"],
             "public_host_key": {"type": "str", "no_log": False},

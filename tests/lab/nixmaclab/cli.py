@@ -13,7 +13,7 @@ import subprocess
 import sys
 import typing as t
 
-from . import core, engine, image, macs, setup
+from . import core, engine, image, macs, processes, setup
 
 # What runs on a Mac. The controller's side (plugins/action, plugins/plugin_utils) never meets a Mac's Python.
 PATHS = ["tests/unit/plugins/module_utils", "tests/unit/plugins/modules", "tests/real"]
@@ -68,6 +68,11 @@ def _exec(args: argparse.Namespace) -> int:
 def _ssh(args: argparse.Namespace) -> int:
     (mac,) = macs.named([args.name])
     return subprocess.run(macs.ssh_argv(mac, *_words(args.command), user=args.user), check=False).returncode
+
+
+def _processes(args: argparse.Namespace) -> int:
+    (mac,) = macs.named([args.name])
+    return processes.count(mac.container, _words(args.command))
 
 
 def _inventory(_args: argparse.Namespace) -> int:
@@ -133,6 +138,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("command", nargs=argparse.REMAINDER)
     command = add("ssh", "run a command over ssh as Ansible would: ssh [--user alice] NAME -- CMD", _ssh)
     command.add_argument("--user", default="admin")
+    command.add_argument("name")
+    command.add_argument("command", nargs=argparse.REMAINDER)
+    command = add(
+        "processes", "run a command here, and count what it starts in a stand-in over ssh: processes NAME -- CMD", _processes
+    )
     command.add_argument("name")
     command.add_argument("command", nargs=argparse.REMAINDER)
     add("inventory", "write the inventory for Ansible and print its path", _inventory)

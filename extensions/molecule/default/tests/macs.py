@@ -79,6 +79,11 @@ class Played:
         """Changed tasks over all hosts."""
         return sum(counters["changed"] for counters in self.recap.values())
 
+    def modules(self) -> list[str]:
+        """The modules that were executed on the Mac, in order. Only the output of -vvv tells."""
+        used = re.findall(r"Using module file (\S+)", self.output)
+        return [path.rpartition("/")[2].removesuffix(".py") for path in used]
+
 
 def argv(name: str, *arguments: str, mac: str = NAME) -> list[str]:
     """ansible-playbook for that Mac: a playbook of the installed artifact (`site`, `verify`, `teardown`) or a file (its path)."""
@@ -93,10 +98,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, **plain}
 
 
-def play(name: str, *arguments: str, mac: str = NAME, **more: str) -> Played:
-    """Run a playbook to its end. more: for its environment."""
+def play(name: str, *arguments: str, mac: str = NAME, under: t.Sequence[str] = (), **more: str) -> Played:
+    """Run a playbook to its end. under: a command that the run is an argument of. more: for its environment."""
     done = subprocess.run(
-        argv(name, *arguments, mac=mac),
+        [*under, *argv(name, *arguments, mac=mac)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -232,3 +232,31 @@ def test_a_long_output_and_an_endless_line_are_bounded() -> None:
 def test_a_stream_of_what_cannot_be_started() -> None:
     with pytest.raises(CommandError, match="cannot be started"):
         Runner().stream(["/nonexistent/program"], lambda line: None, timeout=5)
+
+
+def test_what_was_asked_is_remembered_where_nothing_changes(tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    argv = [SHELL, "-c", f"echo x >> {count}; echo $WHO"]
+
+    def times() -> int:
+        return len(count.read_text().split())
+
+    with Runner.remembering():
+        first = Runner().run(argv, timeout=60)
+        second = Runner()
+        assert second.run(argv, timeout=30) == first
+        assert (times(), second.started) == (1, 0)
+        # Another question is another one.
+        assert Runner().run(argv, timeout=60, env={"WHO": "me"}).stdout == "me\n"
+        assert times() == 2
+    Runner().run(argv, timeout=60)
+    assert times() == 3
+
+
+def test_what_failed_to_start_is_tried_again(tmp_path: Path) -> None:
+    with Runner.remembering():
+        with pytest.raises(CommandError):
+            Runner().run([str(tmp_path / "program")], timeout=60)
+        (tmp_path / "program").write_text(f"#!{SHELL}\n")
+        (tmp_path / "program").chmod(0o755)
+        assert Runner().run([str(tmp_path / "program")], timeout=60).rc == 0

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _daemon, _daemon_busy, _daemon_state
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _daemon, _daemon_busy, _daemon_state, _nix_note
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_state import Facts, Record, decide, parse_record
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, StateError
@@ -301,6 +301,8 @@ class Mac(Runner):
 
     def run(self, argv, **options):
         self.started += 1
+        if os.path.basename(argv[0]) == "sysctl":
+            return Completed(tuple(argv), 0, "hw.ncpu: 8\n", "")
         handler = {"launchctl": self.launchctl, "ps": self.ps, "nix": self.nix}[os.path.basename(argv[0])]
         options = {"bare": True} if "NIX_CONF_DIR" in (options.get("env") or {}) else {}
         rc, out, err = handler(list(argv[1:]), **options)
@@ -337,7 +339,8 @@ class Mac(Runner):
         if "ping" in args:
             return (0, "{}", "") if self.answers else (1, "", "error: cannot connect to socket\n")
         if bare:
-            return 0, "{}", ""
+            prompt = {"value": "included", "defaultValue": "", "aliases": []}
+            return 0, json.dumps({"bash-prompt": prompt, "bash-prompt-suffix": prompt}), ""
         if self.broken:
             return 1, "", self.broken
         return (
@@ -353,7 +356,12 @@ def fixture_mac(monkeypatch, tmp_path):
     conf = tmp_path / "nix.conf"
     conf.write_text("")
     mac.conf_changed = NOW
-    monkeypatch.setattr(_daemon, "find_nix", lambda runner: _daemon.Nix(runner, "/nix"))
+    program = tmp_path / "nix"
+    program.write_text("")
+    monkeypatch.setattr(_nix_note, "PATH", str(tmp_path / "answers.json"))
+    monkeypatch.setattr(_daemon_state, "SOCKET", str(tmp_path / "socket"))
+    monkeypatch.setattr(_daemon_state, "_runs", lambda pid: pid == mac.pid)
+    monkeypatch.setattr(_daemon, "find_nix", lambda runner: _daemon.Nix(runner, str(program)))
     monkeypatch.setattr(_daemon, "daemon_label", lambda _layout: LABEL)
     monkeypatch.setattr(_daemon, "read_files", lambda _path: ["/etc/nix/nix.conf"])
     monkeypatch.setattr(_daemon, "changed_at", lambda _path: mac.conf_changed)
@@ -555,11 +563,53 @@ def test_a_deferred_restart_is_not_noted_as_done(mac, run):
     assert run().deferred
 
 
-def test_a_run_without_need_costs_four_processes(mac, run):
+def test_a_run_without_need_costs_three_processes(mac, run):
     run()
     mac.started = 0
     run()
-    assert mac.started == 4
+    assert mac.started == 3
+
+
+def make_socket(path, when):
+    path.unlink(missing_ok=True)
+    path.write_text("")
+    os.utime(path, (when, when))
+
+
+def test_it_costs_one_where_the_daemon_made_its_socket_itself(mac, run, tmp_path):
+    """Each start of such a daemon makes a new one, so the record's own is the process that is known."""
+    make_socket(tmp_path / "socket", mac.start)
+    assert not run().noted
+    mac.started = 0
+    report = run()
+    assert (mac.started, report.noted, report.alive) == (1, True, True)
+    edit(mac, cores=2)
+    assert run(check_mode=True).decision.required
+
+
+@pytest.mark.parametrize("change", ["another socket", "no process", "launchd's socket"])
+def test_it_looks_where_that_is_not_certain(mac, run, tmp_path, change):
+    made = mac.start if change != "launchd's socket" else mac.start - HOUR
+    make_socket(tmp_path / "socket", made)
+    run()
+    if change == "another socket":
+        make_socket(tmp_path / "socket", made + 60)
+    if change == "no process":
+        mac.pid += 1
+    mac.started = 0
+    run(check_mode=True)
+    assert mac.started == 3
+
+
+def test_the_answers_of_another_nix_count_for_nothing(mac, run, tmp_path):
+    run()
+    assert run().noted
+    (tmp_path / "nix").write_text("an upgrade")
+    assert not run(check_mode=True).noted
+    assert not run().noted
+    assert run().noted
+    (tmp_path / "answers.json").write_text("{")
+    assert not run(check_mode=True).noted
 
 
 def test_check_mode_announces_the_restart_that_a_pending_change_brings(mac, run):

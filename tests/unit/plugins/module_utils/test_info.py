@@ -46,6 +46,7 @@ class Programs(Runner):
         self.version = version
         self.settings = SETTINGS if settings is None else settings
         self.calls = []
+        self.ssh = ""
 
     def run(self, argv, **options):
         self.started += 1
@@ -70,6 +71,9 @@ class Programs(Runner):
 
     def _lsof(self, argv):
         return Completed(tuple(argv), 0 if self.lsof else 1, self.lsof, "")
+
+    def _ssh(self, argv):
+        return Completed(tuple(argv), 0, self.ssh, "")
 
     def _ps(self, argv):
         return Completed(tuple(argv), 0, self.ps, "")
@@ -209,6 +213,30 @@ def test_a_stranger_on_the_port_is_a_problem_even_beside_our_job(root):
     info = read(root, Programs(jobs, lsof, ps="77 1\n811 1\n812 811\n"))
     assert codes(info) == ["port_taken"]
     assert (info["port"]["pid"], info["port"]["command"], info["port"]["user"]) == (77, "ssh", "jo")
+
+
+VERIFIED = {"format": 1, "time": "2026-11-23T00:00:00Z", "seconds": {}, "versions": {}, "features": []}
+BOOT_ID = "0a1b2c3d-0000-4000-8000-0123456789ab"
+
+
+@pytest.mark.parametrize(("noted", "asked", "lsof"), [(BOOT_ID, 1, 0), ("another", 1, 1), ("", 0, 1)])
+def test_a_guest_in_the_boot_that_was_verified_has_the_port(root, noted, asked, lsof):
+    """It answers there with the pinned key; then nobody need look who listens."""
+    put(root, "/var/lib/linux-builder/verified.json", json.dumps({**VERIFIED, "boot_id": noted}))
+    programs = Programs({"org.nixmac.linux-builder": loaded("org.nixmac.linux-builder", 500)})
+    programs.lsof = "p777\ng777\nR1\ncother\nLjo\nf5\nn127.0.0.1:31022\n"
+    programs.ssh = f"1700000000\n{BOOT_ID}\ndaemon\n"
+    port = read(root, programs, key="/etc/nix/builder_ed25519")["port"]
+    started = [argv[0] for argv in programs.calls]
+    assert (started.count("/usr/bin/ssh"), started.count("/usr/sbin/lsof")) == (asked, lsof)
+    assert (port["ours"], port["pid"]) == ((True, 500) if noted == BOOT_ID else (False, 777))
+
+
+def test_without_the_client_key_the_guest_is_not_asked(root):
+    put(root, "/var/lib/linux-builder/verified.json", json.dumps({**VERIFIED, "boot_id": BOOT_ID}))
+    programs = Programs({"org.nixmac.linux-builder": loaded("org.nixmac.linux-builder", 500)})
+    assert not read(root, programs)["port"]["ours"]
+    assert "/usr/bin/ssh" not in [argv[0] for argv in programs.calls]
 
 
 def test_a_listener_on_another_address_is_no_rival(root):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _mac
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _mac, _nix_note
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 
@@ -123,3 +123,23 @@ def test_free_disk_is_that_of_the_nearest_existing_directory(tmp_path):
 def test_free_disk_looks_through_a_file_in_the_way(tmp_path):
     (tmp_path / "file").write_text("")
     assert _mac.free_disk_mib(str(tmp_path / "file/below")) is not None
+
+
+class Counted(Runner):
+    def run(self, argv, **_options):
+        self.started += 1
+        return Completed(tuple(argv), 0, "hw.ncpu: 12\nhw.memsize: 34359738368\nhw.optional.arm64: 1\n", "")
+
+
+def test_the_hardware_is_asked_for_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(_nix_note, "PATH", str(tmp_path / "db" / "answers.json"))
+    sysctl = Counted()
+    assert _mac.read(sysctl).cores == 12
+    _mac.note(sysctl)
+    assert sysctl.started == 2
+    noted = _mac.read(sysctl)
+    assert (sysctl.started, noted.cores, noted.memory_mib, noted.architecture) == (2, 12, 32768, "arm64")
+    # Another Mac, as far as can be seen without asking; or the disk of this one in another.
+    monkeypatch.setattr(os, "cpu_count", lambda: 999)
+    _mac.read(sysctl)
+    assert sysctl.started == 3

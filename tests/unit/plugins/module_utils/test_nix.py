@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import typing as t
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix, _nix_note
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 
@@ -162,3 +163,47 @@ def test_long_work_that_nobody_is_told_of_is_a_plain_command() -> None:
     runner = Streaming(BUILD)
     assert _nix.Nix(t.cast(t.Any, runner), "nix").work(["build", "x"], timeout=5).stderr == "plain"
     assert "internal-json" not in runner.argv
+
+
+class Counted(Runner):
+    """A Nix that says which it is, and counts."""
+
+    def run(self, argv: t.Sequence[str], **_options: t.Any) -> Completed:
+        self.started += 1
+        said = "nix (Nix) 2.26.3\n" if "--version" in argv else '{"cores": {"value": 0, "defaultValue": 0, "aliases": ["c"]}}'
+        return Completed(tuple(argv), 0, said, "")
+
+
+def test_what_an_executable_always_says_is_asked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setattr(_nix_note, "PATH", str(tmp_path / "db" / "answers.json"))
+    program = tmp_path / "nix"
+    program.write_text("")
+    runner = Counted()
+    nix = _nix.Nix(runner, str(program))
+    assert (nix.version().short, nix.bare()["cores"].aliases, nix.version().short) == ("2.26.3", ("c",), "2.26.3")
+    assert (runner.started, nix.noted(["version"])) == (2, False)
+    nix.note()
+    other = _nix.Nix(runner, str(program))
+    assert (other.version(), other.bare()) == (nix.version(), nix.bare())
+    assert (runner.started, other.noted(["version", "bare"]), other.noted(["version", "table"])) == (2, True, False)
+    program.write_text("an upgrade")
+    assert _nix.Nix(runner, str(program)).version().short == "2.26.3"
+    assert runner.started == 3
+    # A link to it is the same one; a Nix that is not there is none.
+    (tmp_path / "link").symlink_to(program)
+    assert _nix_note.identity(str(tmp_path / "link")) == _nix_note.identity(str(program))
+    assert _nix_note.identity(str(tmp_path / "none")) is None
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"format": 99}', '{"format": 1, "nix": 7}', '{"format": 1, "nix": {}}']
+)
+def test_a_damaged_note_counts_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path, content: str) -> None:
+    monkeypatch.setattr(_nix_note, "PATH", str(tmp_path / "answers.json"))
+    (tmp_path / "answers.json").write_text(content)
+    assert _nix_note.read("nix", [1]) == {}
+    _nix_note.write("nix", [1], {"version": "x"})
+    assert _nix_note.read("nix", [1]) == {"version": "x"}
+    assert (tmp_path / "answers.json").stat().st_mode & 0o777 == 0o600
+    _nix_note.forget()
+    assert _nix_note.read("nix", [1]) == {}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pathlib
+import plistlib
 import typing as t
 
 import pytest
@@ -92,3 +93,34 @@ def test_a_tmutil_that_refuses_is_a_warning(directory: str, tmutil: Tmutil, word
     assert not exclusion.changed
     assert words in exclusion.warning
     assert directory in exclusion.warning
+
+
+def test_the_mark_of_an_exclusion_is_seen_without_tmutil(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mark is an extended attribute; its name has a prefix on Linux, where tests run."""
+    marks: dict[tuple[str, str], bytes] = {}
+
+    def getxattr(path: str, name: str) -> bytes:
+        try:
+            return marks[path, name]
+        except KeyError as exc:
+            raise OSError from exc
+
+    monkeypatch.setattr(_time_machine.os, "getxattr", getxattr, raising=False)
+    tmutil = Tmutil()
+    key = (directory, "user.com.apple.metadata:com_apple_backup_excludeItem")
+    marks[key] = plistlib.dumps("com.apple.backupd", fmt=plistlib.FMT_BINARY)
+    assert _time_machine.is_excluded(directory, tmutil)
+    assert tmutil.verbs == []
+    marks[key] = b"something else"
+    assert not _time_machine.is_excluded(directory, tmutil)
+    assert tmutil.verbs == ["isexcluded"]
+
+
+def test_where_the_system_has_no_such_call_tmutil_tells(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of macOS, whose Python has no getxattr: the C library's, which elsewhere has other arguments or none."""
+    monkeypatch.delattr(_time_machine.os, "getxattr", raising=False)
+    monkeypatch.setattr(_time_machine.ctypes, "CDLL", lambda _name: object())
+    tmutil = Tmutil()
+    tmutil.excluded.add(directory)
+    assert _time_machine.is_excluded(directory, tmutil)
+    assert tmutil.verbs == ["isexcluded"]

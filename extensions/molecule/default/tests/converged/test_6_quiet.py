@@ -6,18 +6,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import macs
 import pytest
 
 PROBE, PROOF = "builder_info", "builder_verify"
-
-
-def modules(played: macs.Played) -> list[str]:
-    """The modules that were executed on the Mac, in order, from the output of -vvv."""
-    used = re.findall(r"Using module file (\S+)", played.output)
-    return [path.rpartition("/")[2].removesuffix(".py") for path in used]
 
 
 def site(*arguments: str) -> macs.Played:
@@ -29,16 +24,37 @@ def site(*arguments: str) -> macs.Played:
 
 def test_a_run_with_nothing_to_do_looks_once_and_proves_once() -> None:
     played = site()
-    assert modules(played) == [PROBE, PROOF]
+    assert played.modules() == [PROBE, PROOF]
     assert played.changed() == 0
     # Pipelining: no file goes to the Mac, and no facts are gathered.
     assert not re.search(r"\bPUT\b|\bsftp\b|AnsiballZ_", played.output)
     assert not played.says("ansible.builtin.setup")
 
 
+def counted(*arguments: str) -> dict[str, list[str]]:
+    """What a run starts on the Mac, from the first byte of its connection to the last; see tests/lab/nixmaclab/processes.py."""
+    played = macs.play("site", *arguments, under=[str(macs.ROOT / "tests" / "lab" / "lab"), "processes", macs.NAME, "--"])
+    assert played.rc == 0, played.output
+    assert played.changed() == 0, played.output
+    found: dict[str, list[str]] = json.loads(played.output.splitlines()[-1])
+    return found
+
+
+def test_the_processes_of_a_run_with_nothing_to_do() -> None:
+    """Shells, sudo, interpreters and what the modules start. The first run may still note down what the second need not ask."""
+    counted()
+    found = counted()
+    assert found["ansible"] == ["python3"] * 2 + ["sh"] * 4 + ["sudo"] * 2
+    # The look: what Nix makes of its configuration, the job, the VM. The proof: two builds, the VM, away with what they made.
+    assert found["modules"] == ["launchctl", "nix", "nix-build", "nix-build", "nix-store", "ssh", "ssh"]
+    assert len(found["ansible"]) + len(found["modules"]) <= 15
+    looked = counted("--skip-tags=verify")
+    assert looked["modules"] == ["launchctl", "nix", "ssh"]
+
+
 def test_without_the_proof_it_looks_once() -> None:
-    assert modules(site("--skip-tags=verify")) == [PROBE]
-    assert modules(site("--skip-tags=verify", "--check", "--diff")) == [PROBE]
+    assert site("--skip-tags=verify").modules() == [PROBE]
+    assert site("--skip-tags=verify", "--check", "--diff").modules() == [PROBE]
 
 
 @pytest.mark.parametrize(
@@ -57,14 +73,14 @@ def test_without_the_proof_it_looks_once() -> None:
 def test_what_is_to_be_done_is_done(mac: macs.Mac, damage: str, needed: set[str], changes: int | None) -> None:
     mac.shell(damage)
     played = site("--skip-tags=verify")
-    assert needed <= set(modules(played)), modules(played)
+    assert needed <= set(played.modules()), played.modules()
     assert changes in (None, played.changed()), played.output
-    assert modules(site("--skip-tags=verify")) == [PROBE]
+    assert site("--skip-tags=verify").modules() == [PROBE]
 
 
 def test_one_changed_setting_runs_its_role_and_those_after_it() -> None:
     played = site("--skip-tags=verify", "--check", "--extra-vars=linux_builder_speed_factor=2")
-    assert set(modules(played)) == {PROBE, "nix_machine", "builder_manifest", "nix_conf", "nix_daemon"}
+    assert set(played.modules()) == {PROBE, "nix_machine", "builder_manifest", "nix_conf", "nix_daemon"}
     assert played.changed() == 1, played.output
 
 
@@ -73,5 +89,5 @@ def test_a_role_alone_never_relies_on_the_look_of_another_play() -> None:
     playbook = macs.ROOT / "extensions" / "molecule" / "default" / "tests" / "other_variables.yml"
     played = macs.play(str(playbook), "--check", "-vvv")
     assert played.rc == 0, played.output
-    assert modules(played) == [PROBE, "nix_machine", "builder_manifest", "nix_conf", "nix_daemon"]
+    assert played.modules() == [PROBE, "nix_machine", "builder_manifest", "nix_conf", "nix_daemon"]
     assert played.changed() == 1, played.output
