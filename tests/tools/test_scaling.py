@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 import typing as t
 from pathlib import Path
@@ -83,3 +84,11 @@ def test_the_page_is_held_to_the_figures(data: dict[str, t.Any], tmp_path: Path)
     path.write_text("no place")
     with pytest.raises(ValueError, match="has no line"):
         scaling.main([], tmp_path)
+
+
+def test_the_page_names_the_versions_that_are_tested() -> None:
+    lock = (scaling.ROOT / "tests" / "requirements-scale.txt").read_text()
+    found = re.search(r"Mitogen ([0-9.]+) with ansible-core ([0-9.]+),", (scaling.ROOT / scaling.PAGE).read_text())
+    assert found is not None
+    assert f"mitogen=={found[1]}\n" in lock
+    assert f"ansible-core=={found[2]}\n" in lock
