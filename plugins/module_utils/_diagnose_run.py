@@ -11,14 +11,20 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_link import Result
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import BoundedRunner, Question
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_link import Result
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import Question
+
+# The rules are imported where a diagnosis is made: a third of what builder_info and builder_verify are made of, which a Mac
+# would compile anew in each run that needs none.
 
 
 def question_of(params: t.Mapping[str, t.Any]) -> Question:
     """The question of a diagnosis from a module's options; what the module has no option for is left to the default."""
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import Question
+
     changes: dict[str, t.Any] = {
         "uri": params["uri"],
         "key": params["key"],
@@ -37,7 +43,9 @@ def question_of(params: t.Mapping[str, t.Any]) -> Question:
 
 def links(params: t.Mapping[str, t.Any], seconds: float) -> dict[str, t.Any]:
     """The results `links`, `broken` and `report` of a module. seconds: that it may take."""
-    results = _diagnose.run(question_of(params), BoundedRunner(float(seconds)))
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose
+
+    results = _run(params, seconds)
     first = _diagnose.first_broken(results)
     return {
         "links": [result.as_dict() for result in results],
@@ -46,8 +54,17 @@ def links(params: t.Mapping[str, t.Any], seconds: float) -> dict[str, t.Any]:
     }
 
 
+def _run(params: t.Mapping[str, t.Any], seconds: float) -> list[Result]:
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import BoundedRunner
+
+    return _diagnose.run(question_of(params), BoundedRunner(float(seconds)))
+
+
 def report(results: t.Sequence[Result]) -> list[str]:
     """One line for each link, and a last one that says where to begin."""
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose
+
     width = max(len(result.link.name) for result in results)
     lines = []
     for result in results:
@@ -64,7 +81,9 @@ def explained(error: LinuxBuilderError, params: t.Mapping[str, t.Any], seconds: 
     """The error with the first broken link in its message, and all links in its details."""
     if seconds <= 0:
         return error
-    results = _diagnose.run(question_of(params), BoundedRunner(float(seconds)))
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose
+
+    results = _run(params, seconds)
     first = _diagnose.culprit(results)
     words = f" First broken link: {first.sentence}" if first else " Diagnosis: every link that could be looked at is sound."
     return type(error)(

@@ -10,8 +10,17 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _audit, _diagnose_run, _info, _preflight, _vz, _wanted
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
+    _audit,
+    _diagnose_run,
+    _info,
+    _preflight,
+    _ssh_master,
+    _vz,
+    _wanted,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import text_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 
@@ -54,6 +63,9 @@ def _look(params: dict[str, t.Any], question: _info.Question) -> dict[str, t.Any
         "problems": [problem.as_dict() for problem in _preflight.problems(info, wanted)],
         "exposed_keys": [dict(key) for key in exposed],
     }
+    if params["ssh_control_master"]:
+        found = _ssh_master.problems(info, params["alias"], text_of)
+        result["problems"] += [problem.as_dict() for problem in found]
     if params["wanted"] is not None:
         words = [str(key["message"]) for key in result["exposed_keys"]]
         drift = _wanted.drift(_wanted.Wanted(params["wanted"], info, result["defaults"], words), host.runner)

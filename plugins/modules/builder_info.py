@@ -83,6 +83,10 @@ options:
   adopt_directory:
     description: Directory of a builder of others, to see whether it can be adopted. Where omitted it is looked for.
     type: path
+  ssh_control_master:
+    description: Whether all builds shall go over one ssh connection, to see whether this Mac's Nix can.
+    type: bool
+    default: false
   wanted:
     description:
       - Variables of this collection's roles with their values, under their full names (C(linux_builder_)...), to get RV(drift).
@@ -296,6 +300,7 @@ def main() -> None:
             "guest": {"type": "bool", "default": False},
             "guest_timeout": {"type": "int", "default": 20},
             "adopt_directory": {"type": "path"},
+            "ssh_control_master": {"type": "bool", "default": False},
             "wanted": {"type": "dict"},
             "deep": {"type": "bool", "default": False},
             "deep_timeout": {"type": "int", "default": 60},

@@ -72,6 +72,7 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
     "linux_builder_report_path": {"type": "path"},
     "linux_builder_report_title": {"type": "str"},
     "linux_builder_speed_factor": {"type": "int"},
+    "linux_builder_ssh_control_master": {"type": "bool"},
     "linux_builder_status_ask": {"type": "bool"},
     "linux_builder_status_deep": {"type": "bool"},
     "linux_builder_status_drift": {"type": "bool"},

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose_run, _verified, _verify, _verify_run
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose, _verified, _verify, _verify_run
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_link import Result
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_table import LINKS
@@ -129,7 +129,7 @@ def test_no_proof_is_a_failure_with_the_first_broken_link(
     failing(monkeypatch)
     link = next(link for link in LINKS if link.name == "job")
     result_of = Result(link, "broken", link.cause("not_loaded"), "launchd does not know it", "`load it`")
-    monkeypatch.setattr(_diagnose_run._diagnose, "run", lambda _question, _runner: [Result(LINKS[0], "ok"), result_of])
+    monkeypatch.setattr(_diagnose, "run", lambda _question, _runner: [Result(LINKS[0], "ok"), result_of])
     code, result = call(capsys, tmp_path, systems=["aarch64-linux"])
     assert (code, result["failed"], result["system"], result["broken"]) == (1, True, "aarch64-linux", "job")
     assert result["msg"] == (

@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the nixmac.linux_builder authors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What of the collection goes over the wire with each execution of a module: AnsiballZ follows all imports."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import zlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[4]
+UTILS = ROOT / "plugins" / "module_utils"
+MODULES = ROOT / "plugins" / "modules"
+PREFIX = "ansible_collections.nixmac.linux_builder.plugins.module_utils"
+
+# kB, each file compressed; about a tenth more than it is.
+BOUNDS = {
+    "builder_adopt": 142,
+    "builder_image": 92,
+    "builder_info": 325,
+    "builder_manifest": 36,
+    "builder_verify": 207,
+    "builder_vm": 200,
+    "launchd_service": 58,
+    "nix_conf": 56,
+    "nix_daemon": 50,
+    "nix_machine": 73,
+    "ssh_host_key": 49,
+}
+
+
+def imported(path):
+    """Names of the files in module_utils that a file imports."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module == PREFIX:
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PREFIX}."):
+            yield node.module.rpartition(".")[2]
+
+
+def payload(module):
+    """File -> compressed bytes."""
+    waiting, found = [MODULES / f"{module}.py"], {}
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found[path] = len(zlib.compress(path.read_bytes()))
+            waiting += [UTILS / f"{name}.py" for name in imported(path)]
+    return found
+
+
+@pytest.mark.parametrize("module", BOUNDS)
+def test_no_module_grows_unseen(module):
+    found = payload(module)
+    size = sum(found.values()) / 1024
+    largest = sorted(found, key=found.get, reverse=True)[:5]
+    print(f"{module}: {len(found)} files, {size:.0f} kB")
+    assert size <= BOUNDS[module], f"{len(found)} files, {size:.0f} kB; the largest: {[path.name for path in largest]}"
+
+
+def test_every_module_has_a_bound():
+    there = {path.stem for path in MODULES.glob("*.py")} - {"__init__", "fleet_report"}  # that one runs on the controller alone
+    assert there == set(BOUNDS)
+
+
+def test_a_look_without_diagnosis_compiles_no_rules():
+    """What the imports at the top of the files bring in is compiled by the Mac in each execution."""
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose_run
+
+    tops = ast.parse(pathlib.Path(_diagnose_run.__file__).read_bytes()).body
+    names = {alias.name for node in tops if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert "_diagnose" not in names
