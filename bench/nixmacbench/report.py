@@ -46,6 +46,11 @@ def number(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def times(value: float | None, digits: int = 1) -> str:
+    """A ratio."""
+    return "–" if value is None else f"{value:.{digits}f} ×"
+
+
 def _seconds(value: Spread | None) -> str:
     if value is None:
         return "–"
@@ -62,7 +67,7 @@ def targets(data: t.Mapping[str, t.Any]) -> str:
     """Each with its verdict."""
     words = {True: "met", False: "**missed**", None: "not measured"}
     found = stats.targets(Samples(core.samples_of(data["samples"])), data["hosts"], data["builds"])
-    rows = [[x.words, f"{'≥' if x.least else '≤'} {x.limit:g} ×", number(x.value, 2) + " ×", words[x.met]] for x in found]
+    rows = [[x.words, f"{'≥' if x.least else '≤'} {x.limit:g} ×", times(x.value, 2), words[x.met]] for x in found]
     return table(["target", "wanted", "measured", ""], rows)
 
 
@@ -73,7 +78,7 @@ def cases(data: t.Mapping[str, t.Any]) -> str:
     for case in _CASES[:-1]:
         own, base = (samples.of(contender, case, hosts) for contender in (core.COLLECTION, core.BASELINE))
         faster = stats.ratio(base.median if base else None, own.median if own else None)
-        rows.append([_WORDS[case], _seconds(own), _seconds(base), number(faster) + " ×"])
+        rows.append([_WORDS[case], _seconds(own), _seconds(base), times(faster)])
     for contender in (core.PING, core.SSH):
         rows.append([_NAMES[contender], _seconds(samples.of(contender, core.ANSWER, hosts)), "", ""])
     return table([f"{hosts} hosts, seconds", "this collection", "baseline", "faster"], rows)
@@ -141,7 +146,7 @@ def builds(data: t.Mapping[str, t.Any]) -> str:
         first = spreads[0].median if spreads[0] else None
         row = [words, _seconds(spreads[0])]
         for value in spreads[1:]:
-            row += [_seconds(value), number(stats.ratio(first, value.median if value else None), 2) + " ×"]
+            row += [_seconds(value), times(stats.ratio(first, value.median if value else None), 2)]
         rows.append(row)
     head = ["seconds", _COLUMNS["manual"]]
     for name in ("collection", "master"):
