@@ -21,7 +21,7 @@ import typing as t
 import uuid
 
 from nixmaclab import core as lab
-from nixmaclab import engine, guest, image, macs
+from nixmaclab import engine, guest, image, macs, processes
 
 from .core import BENCH, CACHE, BenchError
 
@@ -182,10 +182,10 @@ def _account(host: Host) -> None:
     """Have the kernel write down the processes of its namespace; only from inside that can be switched on."""
     _ACCOUNTS.mkdir(parents=True, exist_ok=True)
     host.account.write_bytes(b"")
-    argv = ["nsenter", "--target", str(host.pid), "--pid", os.fspath(shutil.which("python3") or "/usr/bin/python3"), "-c"]
-    program = f"import ctypes, sys; sys.exit(ctypes.CDLL(None).acct({os.fspath(host.account).encode()!r}))"
-    if subprocess.run([*argv, program], check=False).returncode != 0:
-        raise BenchError("This kernel keeps no account of processes (CONFIG_BSD_PROCESS_ACCT_V3), and the benchmark needs it.")
+    try:
+        processes.account(str(host.pid), os.fspath(host.account))
+    except lab.LabError as problem:
+        raise BenchError(f"Does this kernel keep accounts of processes (CONFIG_BSD_PROCESS_ACCT_V3)? {problem}") from problem
 
 
 def write_inventory(fleets: t.Iterable[Fleet], forks: int) -> None:

@@ -97,7 +97,7 @@ class Meter:
             if before == sizes:
                 break
             time.sleep(0.4)
-        return [acct.work(acct.parse(host.account.read_bytes())) for host in self.hosts]
+        return [acct.work(host.account.read_bytes()) for host in self.hosts]
 
 
 def run(contender: str, case: str, fleet: Fleet, count: int) -> Sample:

@@ -24,7 +24,9 @@ import typing as t
 from . import core, engine
 
 _RECORD = struct.Struct("<BBHIIIIII")
-_SIZE, _NAME = 64, 48
+_TIMES = struct.Struct("<HH")
+_SIZE, _TIME, _NAME = 64, 32, 48
+_HERTZ = 100
 _FORKED = 0x01  # never called exec
 _WAIT, _POLL = 60.0, 0.2  # seconds
 _SESSIONS = ("sshd-session", "sshd")
@@ -34,12 +36,14 @@ _STAND_INS = ("launchctl", "lsof", "sysctl", "tmutil", "sw_vers", "pmset", "caff
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """One that has ended. forked: a copy of its parent, which started no program of its own."""
+    """One that has ended. forked: a copy of its parent, which started no program of its own. cpu: seconds of processor."""
 
     name: str
     pid: int
     parent: int
     forked: bool
+    user: int = 0
+    cpu: float = 0.0
 
 
 def parse(data: bytes) -> list[Process]:
@@ -47,12 +51,18 @@ def parse(data: bytes) -> list[Process]:
     found = []
     for start in range(0, len(data) - _SIZE + 1, _SIZE):
         record = data[start : start + _SIZE]
-        flag, version, *_rest, pid, parent, _begin = _RECORD.unpack_from(record)
+        flag, version, _tty, _status, user, _group, pid, parent, _begin = _RECORD.unpack_from(record)
         if version & 0x0F != 3:
             raise ValueError(f"accounting of version {version & 0x0F}, not 3")
         name = record[_NAME:].split(b"\0")[0].decode(errors="replace")
-        found.append(Process(name, pid, parent, bool(flag & _FORKED)))
+        cpu = sum(_ticks(value) for value in _TIMES.unpack_from(record, _TIME)) / _HERTZ
+        found.append(Process(name, pid, parent, bool(flag & _FORKED), user, cpu))
     return found
+
+
+def _ticks(value: int) -> int:
+    """acct's comp_t: 13 bits, and 3 of an exponent to the base 8."""
+    return (value & 0x1FFF) << (3 * (value >> 13))
 
 
 def sorted_out(processes: t.Iterable[Process]) -> dict[str, list[str]]:
@@ -104,19 +114,19 @@ def count(container: str, command: t.Sequence[str]) -> int:
         with open(path, "wb"):
             pass
         control = {"ANSIBLE_SSH_CONTROL_PATH_DIR": directory}
-        _account(pid, path)
+        account(pid, path)
         try:
             done = subprocess.run(command, env={**os.environ, **control}, check=False)
             _hang_up(directory, path)
         finally:
-            _account(pid, None)
+            account(pid, None)
         with open(path, "rb") as stream:
             kinds = sorted_out(parse(stream.read()))
     print(json.dumps(kinds), file=sys.stdout, flush=True)
     return done.returncode
 
 
-def _account(pid: str, path: str | None) -> None:
+def account(pid: str, path: str | None) -> None:
     """Switch the accounting of the namespace on or off; the file is this machine's."""
     name = "None" if path is None else repr(path.encode())
     program = f"import ctypes, os, sys; c = ctypes.CDLL(None, use_errno=True); sys.exit(c.acct({name}) and ctypes.get_errno())"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from nixmacbench import acct, core, fleet, measure, tree
+from nixmaclab import processes
 
-SHELL, PYTHON = 100, 101
+SESSION = 5
 
 
 def record(name: str, pid: int, parent: int, user: int = 0, flag: int = 0, ticks: int = 0, version: int = 3) -> bytes:
@@ -24,45 +25,49 @@ def record(name: str, pid: int, parent: int, user: int = 0, flag: int = 0, ticks
 def execution(pid: int) -> bytes:
     """As Ansible starts a module by way of sudo."""
     names = ("sh", "sudo", "sh", "python3")
-    return b"".join(record(name, pid + index, pid + index - 1 if index else 1) for index, name in enumerate(names))
+    return b"".join(record(name, pid + index, pid + index - 1 if index else SESSION) for index, name in enumerate(names))
+
+
+LOGIN = record("sshd-session", SESSION, 1)
 
 
 def test_a_record_is_read() -> None:
-    (process,) = acct.parse(record("python3", 415, 414, user=501, ticks=42))
-    assert process == acct.Process("python3", 415, 414, 501, False, 0.42)
+    (process,) = processes.parse(record("python3", 415, 414, user=501, ticks=42))
+    assert process == processes.Process("python3", 415, 414, False, 501, 0.42)
 
 
 def test_a_torn_record_is_left_out_and_an_unknown_version_is_refused() -> None:
-    assert len(acct.parse(record("sh", 2, 1) + record("sh", 3, 1)[:40])) == 1
+    assert len(processes.parse(record("sh", 2, 1) + record("sh", 3, 1)[:40])) == 1
     with pytest.raises(ValueError, match="version 2"):
-        acct.parse(record("sh", 2, 1, version=2))
+        processes.parse(record("sh", 2, 1, version=2))
 
 
 def test_long_times_have_an_exponent() -> None:
-    (process,) = acct.parse(record("nix", 2, 1, ticks=(1 << 13) | 0x1000))
+    (process,) = processes.parse(record("nix", 2, 1, ticks=(1 << 13) | 0x1000))
     assert process.cpu == 0x1000 * 8 / 100
 
 
-def test_an_execution_is_a_python_that_a_shell_started() -> None:
-    helpers = record("python3", 20, 13) + record("python3", 21, 13, flag=acct._FORKED) + record("launchctl", 22, 20)
-    found = acct.work(acct.parse(execution(10) + helpers + execution(30)))
-    assert found.executions == 2
-    assert found.processes == 11
-    assert found.module_processes == 3
+def test_an_execution_is_a_python_that_a_shell_of_ansible_started() -> None:
+    helpers = record("python3", 20, 13) + record("python3", 21, 13, flag=0x01) + record("nix", 22, 20, ticks=5)
+    found = acct.work(LOGIN + execution(10) + helpers + execution(30))
+    assert found == acct.Work(executions=2, processes=10, module_processes=2, cpu=0.05)
 
 
 def test_a_shell_that_a_module_started_is_its_own() -> None:
-    found = acct.work(acct.parse(execution(10) + record("sh", 20, 13) + record("nix", 21, 20)))
-    assert found.module_processes == 2
+    assert acct.work(LOGIN + execution(10) + record("sh", 20, 13) + record("nix", 21, 20)).module_processes == 2
+
+
+def test_what_no_connection_started_costs_time_but_is_none_of_its_processes() -> None:
+    assert acct.work(record("nix-daemon", 20, 1, ticks=10)) == acct.Work(0, 0, 0, 0.1)
 
 
 def test_the_guest_is_none_of_the_macs_processes() -> None:
-    guest = record("guest-sshd", 40, 1, ticks=9) + record("bash", 41, 40, user=1000, ticks=9) + record("sh", 42, 1, user=30001)
-    assert acct.work(acct.parse(guest)) == acct.Work(0, 0, 0, 0)
+    guest = record("guest-session", 40, 1, ticks=9) + record("bash", 41, 40, user=1000, ticks=9) + record("sh", 42, 1, user=30001)
+    assert acct.work(guest) == acct.Work(0, 0, 0, 0)
 
 
 def test_a_number_that_is_used_again_makes_no_endless_line() -> None:
-    assert acct.work(acct.parse(record("a", 2, 3) + record("b", 3, 2))).processes == 2
+    assert acct.work(record("a", 2, 3) + record("b", 3, 2)).processes == 0
 
 
 def test_traffic_is_that_of_all_devices_but_the_loopback() -> None:
