@@ -19,11 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = Path("docs") / "troubleshooting.md"
 _PACKAGE = "ansible_collections.nixmac.linux_builder.plugins.module_utils"
 
-# The lines about copyright are those of this file.
-LICENCE = "".join(line[2:] for line in Path(__file__).read_text().splitlines(keepends=True)[:3])
-HEAD = f"""\
+HEAD = """\
 <!--
-{LICENCE}
+Copyright (c) 2026, the nixmac.linux_builder authors
+GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+SPDX-License-Identifier: GPL-3.0-or-later
+
 Made by tests/tools/make_troubleshooting.py from plugins/module_utils/_diagnose_table.py; change it there.
 -->
 
