@@ -12,6 +12,8 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options: {}
+requirements:
+  - Python 3.9 or later on the host
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return the changed status without changing the host.

@@ -34,9 +34,6 @@ def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
     options = _adopt_plan.options_from(params)
     manifest, runner = Manifest(), Runner()
     seeker = Seeker(runner, options.label, options.working_directory)
-    if params["state"] == "read":
-        found = seeker.find(options.directory)
-        return Outcome(False, {"found": [dataclasses.asdict(builder) for builder in found], "actions": []})
     plan = _adopt_plan.make_plan(options, seeker, manifest)
     if plan is None:
         return Outcome(False, {"found": [], "actions": []}, "", "")

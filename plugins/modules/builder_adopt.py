@@ -35,12 +35,11 @@ extends_documentation_fragment:
 options:
   state:
     description:
-      - V(read) only looks.
       - V(present) takes over what there is; nothing to take over is fine.
       - V(absent) gives the old builder's entries in C(nix.conf) and the machines file back. The rest of the way back is
         M(nixmac.linux_builder.builder_manifest)'s.
     type: str
-    choices: [read, present, absent]
+    choices: [present, absent]
     default: present
   working_directory:
     description: This collection's directory for the builder, which the disk comes into.
@@ -71,15 +70,18 @@ EXAMPLES = r"""
   become: true
 
 - name: Only look
-  nixmac.linux_builder.builder_adopt:
-    state: read
+  nixmac.linux_builder.builder_info:
   become: true
-  register: found
+  register: mac
+
+- name: Tell what could be taken over
+  ansible.builtin.debug:
+    var: mac.info.adoptable
 """
 
 RETURN = r"""
 found:
-  description: Builders of others that were found; more than one only with O(state=read).
+  description: The builder that was, or in check mode would be, taken over; empty where there is none.
   returned: success
   type: list
   elements: dict
@@ -140,12 +142,12 @@ def main() -> None:
         argument_spec={
             **options("label", "working_directory", "profile", "client_key", "alias", "public_host_key"),
             **options("drain_timeout", "stop_timeout", "force"),
-            "state": {"type": "str", "choices": ["read", "present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "directory": {"type": "path"},
         },
         supports_check_mode=True,
     )
-    run_module(module, execute, lock=None if module.params["state"] == "read" else lock)
+    run_module(module, execute, lock=lock)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ ansible_test() {
     tests/tools/copy.sh && tests/tools/ansible_test.sh "$@"
 }
 
+# What .github/workflows/macos.yml does with Apple's Python.
+macos_units() { PYTHON=$(python_between 3.9 3.14) CONTROLLER_PYTHON=$VENV/bin/python tests/tools/macos.sh units; }
+
 stage 'Tools and Python environment' tests/tools/setup.sh
 
 if [ "${1:-}" = --quick ]; then
@@ -83,6 +86,8 @@ if stage 'Lab: stand-in image and guest' result lab; then
     if [ "${1:-}" = --full ]; then
         stage 'Community: antsibull-nox, galaxy-importer' tests/tools/community.sh || status=1
         stage 'Documentation site' tests/tools/site.sh || status=1
+        stage 'GitHub: actionlint, renovate' tests/tools/workflows.sh || status=1
+        stage "macOS workflow: units on this machine's oldest Python" macos_units || status=1
         stage 'Sanity with each ansible-core' tests/tools/core_matrix.sh || status=1
         # What boots a VM many times. Each file and each scenario is a stage of its own, so that one can be run again alone.
         for file in tests/real/full_*.py; do

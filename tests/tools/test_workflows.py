@@ -248,6 +248,7 @@ def test_a_tag_becomes_a_release_with_its_changelog_and_artifact(
         names = archive.getnames()
         manifest = json.loads(t.cast("t.IO[bytes]", archive.extractfile("MANIFEST.json")).read())
     assert manifest["collection_info"]["version"] == version
+    assert artifact.stat().st_size < 20_000_000
     assert "CHANGELOG.md" in names
     assert not [name for name in names if name.startswith(("tests/lab", ".github", "changelogs/fragments/0"))]
     notes = (checkout / ".cache" / "release" / "notes.md").read_text()
