@@ -10,11 +10,9 @@ import re
 import sys
 from pathlib import Path
 
-HEAD = """..
-  Copyright (c) 2026, the nixmac.linux_builder authors
-  GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-  SPDX-License-Identifier: GPL-3.0-or-later
-
+# This file's own header, so that it stands here once.
+HEADER = Path(__file__).read_text().split("\n\n")[0].replace("# ", "  ")
+HEAD = """
 .. _ansible_collections.nixmac.linux_builder.docsite.guides:
 
 Guides
@@ -29,7 +27,7 @@ _LINE = re.compile(r"^(?:## (?P<heading>.+)|(?P<number>\d+)\. \[(?P<title>[^\]]+
 
 def page(index: str) -> str:
     """The page that the index makes."""
-    text = HEAD
+    text = f"..\n{HEADER}\n{HEAD}"
     for line in _LINE.finditer(index):
         if line["heading"]:
             text += f"\n{line['heading']}\n{'-' * len(line['heading'])}\n\n"

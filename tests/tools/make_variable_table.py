@@ -21,10 +21,9 @@ FILE = Path("plugins") / "plugin_utils" / "_variable_table.py"
 _ROW = re.compile(r"^\| `(linux_builder_\w+)` \|", re.M)
 _KEYS = ("type", "elements", "choices")
 
-HEAD = '''\
-# Copyright (c) 2026, the nixmac.linux_builder authors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
+# This file's own header, so that it stands here once.
+HEADER = Path(__file__).read_text().split("\n\n")[0]
+HEAD = '''
 
 # This plugin_util is PRIVATE to the collection: it may change at any time.
 
@@ -61,7 +60,7 @@ def text(root: Path) -> str:
         *(f'    "{name}",' for name in others),
         "})",
     ]
-    return HEAD + "\n".join(lines) + "\n# fmt: on\n"
+    return HEADER + HEAD + "\n".join(lines) + "\n# fmt: on\n"
 
 
 def _line(name: str, option: dict[str, t.Any]) -> str:
