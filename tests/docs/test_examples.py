@@ -539,6 +539,7 @@ def test_git(command: examples.Command) -> None:
 # Programs of others on the controller -> where the tests run them.
 OTHERS = {
     "slices.sh": "extensions/molecule/scale",
+    "run.sh": "tests/tools/own_mac.sh",
     "ansible-builder": "tests/tools/ee.sh",
     "ansible-runner": "tests/tools/ee.sh",
     "export": "extensions/molecule/scale",
