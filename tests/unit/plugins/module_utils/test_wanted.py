@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 
 import pytest
 import yaml
@@ -299,3 +300,13 @@ def test_differences_are_short_and_without_passwords():
     assert [line[0] for line in lines] == ["-", "+"]
     assert "s3cret" not in json.dumps(lines)
     assert max(map(len, lines)) <= 200
+
+
+def test_the_look_of_site_is_given_every_variable_of_its_roles_and_no_other():
+    names = yaml.safe_load((ROLES / "preflight" / "vars" / "main.yml").read_text())["_linux_builder_site_names"]
+    everything = {name for path in ROLES.glob("*/defaults/main.yml") for name in yaml.safe_load(path.read_text())} | {
+        "linux_builder_hosts",
+        "linux_builder_verified",
+        "linux_builder_report",
+    }
+    assert {name for name in everything if re.search(names, name)} == set(VARIABLES)
