@@ -52,8 +52,9 @@ _HELP = {
     "verified": "repetitions of the cases with a verified build (2)",
     "changing": "repetitions of one changed setting (2)",
     "first": "repetitions of the first converge (2)",
+    "slow": "repetitions of the baseline with more hosts than in the main part (1)",
     "grown": "repetitions for the other numbers of hosts (3)",
-    "builds": "repetitions of the builds in a real VM, 0 for none (3)",
+    "builds": "repetitions of the builds in a real VM, 0 for none (2)",
 }
 
 

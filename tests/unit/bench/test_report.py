@@ -126,13 +126,14 @@ def test_contenders_alternate_and_the_fleet_is_new_before_each_further_first() -
 
 
 def test_growth_is_measured_for_each_number_of_hosts() -> None:
-    steps = plan.growth_part(plan.Scope(growth=(1, 50), grown=2))
-    assert [step.hosts for step in steps if step.contender == core.BASELINE] == [1, 50, 1, 50]
+    steps = plan.growth_part(plan.Scope(growth=(1, 50), grown=2, slow=1))
+    assert [step.hosts for step in steps if step.contender == core.COLLECTION] == [1, 50, 1, 50]
+    assert [step.hosts for step in steps if step.contender == core.BASELINE] == [1, 50, 1]
     assert plan.Scope().most == 50
 
 
 def options(**given: object) -> argparse.Namespace:
-    names = ("hosts", "growth", "unchanged", "verified", "changing", "first", "grown", "builds")
+    names = ("hosts", "growth", "unchanged", "verified", "changing", "first", "grown", "slow", "builds")
     return argparse.Namespace(**{"quick": False, **dict.fromkeys(names), **given})
 
 
