@@ -52,7 +52,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             if target.startswith(_REPOSITORY + "tree/main/") and not (pages.ROOT / target.split("/main/", 1)[1]).exists():
                 faults.append(target)
             continue
-        path, _, anchor = target.partition("#")
+        path, _sharp, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
         if not file.exists() or (anchor and anchor not in anchors(file.read_text())):
             faults.append(target)
@@ -100,8 +100,8 @@ def names(cells: t.Iterable[str]) -> set[str]:
 
 def test_every_playbook_is_in_the_tables_of_playbooks() -> None:
     text = (pages.ROOT / "docs" / "playbooks.md").read_text()
-    what, _, rest = text.partition("## Tags")
-    tags, _, codes = rest.partition("## Exit codes")
+    what, _heading, rest = text.partition("## Tags")
+    tags, _heading, codes = rest.partition("## Exit codes")
     for part in (what, tags, codes.partition("What counts as failed")[2]):
         first = [row.split(" | ")[0] for row in re.findall(r"^\|(.+)\|$", part, re.M)]
         assert names(first) == set(pages.PLAYBOOKS), part[:60]
