@@ -58,3 +58,11 @@ def test_bootstrap_takes_its_variable_from_the_inventory(tmp_path: Path, value: 
     done = subprocess.run(command, env=os.environ, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == code, done.stdout
     assert said in " ".join(done.stdout.split())
+
+
+def test_the_export_is_written_where_one_stands(tmp_path: Path) -> None:
+    """Not beside the playbook, which lies in the installed collection."""
+    command = [BIN / "ansible-playbook", "nixmac.linux_builder.export_nix_darwin", "-i", "mac-1.invalid,"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "nix.distributedBuilds = true;" in (tmp_path / "linux-builder-mac-1.invalid.nix").read_text()
