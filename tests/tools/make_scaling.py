@@ -36,7 +36,7 @@ GIGABIT = 1e9 / 8 * 0.9  # bytes a second that a network of 1 Gbit/s carries
 CLOSURE = 1.2 * 2**30  # bytes of one builder's closure on the wire
 SPREAD = 1800  # seconds over which Macs that pull begin (schedule.yml)
 INTERVAL = 3600  # seconds between two of their runs (schedule.yml)
-REPORT = 4096  # bytes of one Mac's own report, rounded up
+REPORT = 8192  # bytes of one Mac's own report, rounded up
 
 Sample = t.Mapping[str, t.Any]
 

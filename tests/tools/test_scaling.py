@@ -60,7 +60,7 @@ def test_the_table_of_a_fleet(data: dict[str, t.Any]) -> None:
     assert cells[:5] == ["1,000", "7.8 min", "1.3 min", "2.3 min", "1"]
     assert cells[5] == "20 MiB"
     assert cells[6] == "3.2 h"
-    assert cells[7:] == ["0.3 a second", "3.9 MiB"]
+    assert cells[7:] == ["0.3 a second", "7.8 MiB"]
     assert "`forks = 32` for 8 cores" in text
     assert "1.7 GiB with 32 forks" in text
 
