@@ -22,7 +22,7 @@ import pytest
 
 PLAY = (
     """
-- hosts: "{{ linux_builder_hosts }}"
+- hosts: "{{ linux_builder_hosts | default('all') }}"
   gather_facts: false
   tasks:
     - name: Wait for the builder
