@@ -135,12 +135,15 @@ def _names(directory: str) -> list[str]:
 
 
 def can_give_back(disk: t.Mapping[str, t.Any] | None, leaving: bool = False) -> bool:
-    """Whether an adopted disk lies elsewhere than before, and its old place is free.
+    """Whether an adopted disk lies elsewhere than before, and its old place is free; or in its place with another owner or mode.
 
     leaving: the builder's own disk will have been removed by then (check mode).
     """
-    if disk is None or original(disk) in (None, disk["from"]):
+    path = original(disk)
+    if disk is None or path is None:
         return False
+    if path == disk["from"]:
+        return any(describe(path, path)[name] != disk[name] for name in ("uid", "gid", "mode"))
     return not os.path.lexists(disk["from"]) or (leaving and disk["from"] == disk["to"])
 
 

@@ -377,6 +377,11 @@ def test_a_place_that_is_taken_is_told(tmp_path: Path) -> None:
 def test_a_disk_that_was_adopted_in_its_place_goes_back_to_it_from_aside(tmp_path: Path) -> None:
     disk = adopted(tmp_path, "wd/nixos.qcow2")
     new = Path(disk["to"])
+    new.chmod(0o600)  # as the builder has it; what others had could be looser
+    disk["mode"] = 0o644
+    assert (_adopt_disk.can_give_back(disk), _adopt_disk.why_not(disk)) == (True, None)
+    _adopt_disk.give_back(disk)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o644
     assert (_adopt_disk.can_give_back(disk), _adopt_disk.why_not(disk)) == (False, None)
     aside = new.rename(new.with_name(f"{new.name}.aside-20261123T120000Z"))
     new.write_bytes(b"raw disk of vz")
