@@ -22,10 +22,11 @@ _STYLE = (
 )
 _NAMES = {core.COLLECTION: "this collection", core.BASELINE: "baseline", core.PING: "ping play", core.SSH: "ssh HOST true"}
 _LICENCE = (
-    "Copyright (c) 2026, the nixmac.linux_builder authors. GNU General Public License v3.0+ "
-    "(see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt). "
-    # In two words, as `reuse` would take it for this file's own.
-    "SPDX-License-" + "Identifier: GPL-3.0-or-later"
+    "\nCopyright (c) 2026, the nixmac.linux_builder authors\n"
+    "GNU General Public License v3.0+ "
+    "(see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)\n"
+    # In two parts: REUSE reads this file as well. On a line of its own: so it reads the chart.
+    "SPDX-License-" + "Identifier: GPL-3.0-or-later\n"
 )
 
 
