@@ -101,7 +101,8 @@ TABLE: tuple[Cause, ...] = (
     Cause(
         "disk-full",
         "log",
-        r"No space left on device|I/O error, dev vd[a-z]",
+        # mkfs.erofs says either when its volume is full: it reads back what could not be written.
+        r"No space left on device|I/O error, dev vd[a-z]|erofs: \s*Could not format the device : \[Error 74\]",
         "the Mac's disk is full, or the guest's: free space on the volume of the working directory, or give more disk_mib",
     ),
     Cause(

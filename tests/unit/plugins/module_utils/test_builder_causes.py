@@ -47,6 +47,7 @@ CONSOLE = [
     ("process 3 already runs the builder on /x; this one ends", "second-instance"),
     ('qemu-system-aarch64: Failed to get "write" lock\nIs another process using the image?', "disk-in-use"),
     ("mkfs.erofs: failed to write: No space left on device", "disk-full"),
+    ("<E> erofs: \tCould not format the device : [Error 74] Bad message", "disk-full"),
     ("[   12.1] I/O error, dev vda, sector 2048 op 0x1:(WRITE) flags 0x0", "disk-full"),
     ("[   30.0] Out of memory: Killed process 311 (nix-daemon) total-vm:80000kB", "out-of-memory"),
     ("[    2.0] Kernel panic - not syncing: System is deadlocked on memory", "out-of-memory"),
