@@ -41,7 +41,7 @@ units: ## only the unit tests, on every Python here from 3.9 on
 	@tests/tools/copy.sh
 	@tests/tools/ansible_test.sh units --venv
 
-bench: ## measure a fleet with this collection and without it; writes docs/benchmark.* (at most 60 minutes on 2 cores)
+bench: ## measure a fleet with this collection and without it; writes docs/benchmark.* (meant for 60 minutes on 2 cores)
 	@bench/run
 
 site: ## only the documentation site, into .cache/site/html

@@ -130,6 +130,8 @@ def _measure(args: argparse.Namespace) -> int:
     print(*(make(data) for make in report.BLOCKS.values()), sep="\n\n")
     if output == core.DOCS / report.DATA:
         report.write(core.DOCS, check=False)
+        # Its arithmetic begins with these figures.
+        subprocess.run([sys.executable, core.REPO / "tests" / "tools" / "make_scaling.py"], check=True)
     return 0
 
 

@@ -64,6 +64,7 @@ specs)
     python tests/tools/make_guides.py --check
     python tests/tools/make_variable_table.py --check
     python tests/tools/make_scaling.py --check
+    python bench/nixmacbench report --check
     ;;
 docs)
     # The documentation of modules and roles, and the changelog.
