@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import plistlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pytest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _info, _preflight
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import DIRECTORY as MANIFESTS
 
 PORT = 22098
 LABEL = "org.nixmac.test-info"
@@ -73,6 +75,21 @@ def fixture_listen(tmp_path: Path) -> t.Iterator[t.Callable[[str], int]]:
         process.wait()
 
 
+@pytest.fixture(name="nothing_noted")
+def fixture_nothing_noted() -> t.Iterator[None]:
+    """A Mac on which no run has noted down what needs not be asked again; other tests leave such notes here."""
+    notes = Path(MANIFESTS)
+    aside = notes.with_name(f"{notes.name}.aside")
+    there = notes.exists()
+    if there:
+        notes.rename(aside)
+    yield
+    if there:
+        shutil.rmtree(notes, ignore_errors=True)
+        aside.rename(notes)
+
+
+@pytest.mark.usefixtures("nothing_noted")
 def test_the_stand_in_can_have_the_builder_and_six_processes_tell() -> None:
     info, processes = read()
     assert problems(info) == {}

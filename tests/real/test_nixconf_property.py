@@ -124,7 +124,8 @@ def test_second_run_changes_nothing_and_the_block_goes_without_a_trace(
             return
         started = NIX.runner.started
         assert not run(path, target, owner, **options).changed
-        assert NIX.runner.started - started == 1
+        # What this Nix knows of settings was asked for by the first run; a run of its own asks once (unit tests of nix_conf).
+        assert NIX.runner.started == started
         if owner is not None:
             run(path, target, owner, absent=[*options["settings"], *options["append"]])
             assert (path / target).read_bytes() == files[target]
