@@ -108,7 +108,8 @@ def test_a_cut_connection_is_borne_by_the_run(wait: str, first: macs.StandIn) ->
         start()
         said += rest(process)
     assert process.returncode == 0, said[-4000:]
-    assert work(said)["polls"] >= 2
+    # The one that was cut is not counted, and the VM may be ready before another is asked than the last.
+    assert work(said)["polls"] >= 1
     assert fleet.jobs(first) == []
 
 
