@@ -18,6 +18,7 @@ import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._variables import as_list
 from ansible_collections.nixmac.linux_builder.plugins.plugin_utils._variable_table import OPTIONS, OTHERS
 
 PREFIX = "linux_builder_"
@@ -125,7 +126,7 @@ def _absolute_or_empty(value: t.Any) -> t.Iterator[str]:
 
 
 def _systems(value: t.Any) -> t.Iterator[str]:
-    for system in value.split(",") if isinstance(value, str) else value:
+    for system in as_list(value):
         name = str(system).strip()
         if name and name not in SYSTEMS:
             near = difflib.get_close_matches(_usual(name), SYSTEMS, 1, 0.6)
