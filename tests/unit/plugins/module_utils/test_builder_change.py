@@ -195,10 +195,7 @@ def test_a_restart_for_the_clock_is_put_off_in_a_run_that_goes_on_with_another_o
     builder: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builder.revision = "2"
-    with monkeypatch.context() as patch:
-        patch.setattr(builder, "prove", kill)
-        with pytest.raises(Killed):
-            builder.change()
+    killed(builder, monkeypatch, builder, "prove")
     builder.reasons, builder.busy = ["its clock is 120 s off"], True
     report = builder.change(update=False)
     assert report.taken == ["drain", "ready", "prove"]
@@ -508,10 +505,7 @@ def test_something_else_may_be_asked_for_after_a_killed_run(builder: World, monk
 def test_builds_that_run_do_not_make_an_unproven_change_forgotten(builder: World, monkeypatch: pytest.MonkeyPatch) -> None:
     first = builder.vm
     builder.revision, builder.disk = "2", "made anew"
-    with monkeypatch.context() as patch:
-        patch.setattr(builder, "prove", kill)
-        with pytest.raises(Killed):
-            builder.change()
+    killed(builder, monkeypatch, builder, "prove")
     builder.busy = True
     with pytest.raises(StateError, match="builds still run"):
         builder.change(cores=4)
@@ -525,14 +519,19 @@ def kill(*_args: t.Any) -> t.Any:
     raise Killed
 
 
+def killed(builder: World, monkeypatch: pytest.MonkeyPatch, where: t.Any, step: str) -> None:
+    """A change that is killed at a step; the next one is not."""
+    with monkeypatch.context() as patch:
+        patch.setattr(where, step, kill)
+        with pytest.raises(Killed):
+            builder.change()
+
+
 def test_a_builder_that_an_earlier_run_left_stopped_is_put_back_where_the_new_one_cannot_be_built(
     builder: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     builder.revision = "2"
-    with monkeypatch.context() as patch:
-        patch.setattr(FakeJob, "start", kill)
-        with pytest.raises(Killed):
-            builder.change()
+    killed(builder, monkeypatch, FakeJob, "start")
     assert builder.service is None
     builder.revision = "3"
 
