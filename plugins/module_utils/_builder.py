@@ -8,23 +8,23 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder_apply,
     _builder_change,
     _builder_change_plan,
+    _builder_look,
     _builder_plan,
     _builder_ready,
     _builder_start,
     _newsyslog,
-    _time_machine,
 )
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import read_image
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec, layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_turn import Turn
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
@@ -36,8 +36,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress imp
 
 def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SILENT) -> Outcome:
     """Bring the builder to the state that was asked for. Raises the collection's errors."""
-    if os.geteuid() != 0:
-        raise StateError("builder_vm: needs root, because the profile and the keys are root's. Set become: true.")
+    _builder_look.require_root()
     runner = Runner()
     if params["state"] in ("present", "staged", "running") and not check_mode:
         layout = layout_from(params)
@@ -54,23 +53,15 @@ def execute(params: dict[str, t.Any], check_mode: bool, progress: Progress = SIL
     outcome = states[params["state"]](params, runner, check_mode, progress)
     directory = layout_from(params).working_directory
     if params["state"] in ("present", "running"):
-        _hold_out(outcome, directory, True, runner, check_mode)
+        _builder_look.hold_out(outcome, directory, True, runner, check_mode)
     elif params["state"] == "absent" and directory not in outcome.result["removed"]:
         # It stays for what is not the builder's, or for the disk that was to be kept.
-        _hold_out(outcome, directory, False, runner, check_mode)
+        _builder_look.hold_out(outcome, directory, False, runner, check_mode)
     return outcome
 
 
-def _hold_out(outcome: Outcome, directory: str, excluded: bool, runner: Runner, check_mode: bool) -> None:
-    """Leave the working directory out of Time Machine's backups, or have it in them again."""
-    exclusion = _time_machine.hold(directory, excluded, runner, check_mode)
-    outcome.changed = outcome.changed or exclusion.changed
-    outcome.after = (outcome.after or "") + exclusion.line
-    outcome.warnings += [exclusion.warning] if exclusion.warning else []
-
-
 def _running(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
-    spec = _builder_apply.read_spec(params, runner)
+    spec = _builder_look.read_spec(params, runner)
     changer = _builder_change.Changer(spec, Tools(runner=runner), progress)
     report = changer.run(check_mode)
     change, current, ready = report.change, report.current, report.ready
@@ -122,7 +113,7 @@ def _turn(params: t.Mapping[str, t.Any], check_mode: bool, progress: Progress) -
 
 
 def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
-    spec = _builder_apply.read_spec(params, runner)
+    spec = _builder_look.read_spec(params, runner)
     deployment = _builder_apply.Deployment(spec, runner, progress=progress)
     plan, current, realised = deployment.run(check_mode)
     return Outcome(
@@ -170,7 +161,7 @@ def _disk_warnings(spec: Spec, current: Current) -> list[str]:
 
 
 def _staged(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
-    spec = _builder_apply.read_spec(params, runner)
+    spec = _builder_look.read_spec(params, runner)
     deployment = _builder_apply.Deployment(spec, runner, progress=progress)
     staged = deployment.stage(check_mode)
     return Outcome(
@@ -205,7 +196,7 @@ def _ready(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress:
             f"{layout.record}: is missing, so there is no builder to wait for. Run builder_vm with state: present first."
         )
     progress.phase("ready")
-    guest = _builder_ready.Guest(layout, params["host_address"], params["port"], params["client_key"])
+    guest = Guest(layout, params["host_address"], params["port"], params["client_key"])
     ready = _builder_ready.wait_until_ready(guest, runner, params["timeout"])
     return Outcome(changed=False, result=dict(result, ready=True, boot_id=ready.boot_id, seconds=ready.seconds))
 

@@ -15,16 +15,16 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _lock, _mac
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _lock
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import proxy_environment
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan, Removal, Staged
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan, Staged
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised, parse_reference
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import Removal, plan_removal
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import (
     CA_FILES,
     Layout,
     Spec,
     layout_from,
-    spec_from,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, FileError, StateError
@@ -44,18 +44,6 @@ def exclusive(profile: str, wait: float = _lock.WAIT) -> t.ContextManager[None]:
     return _lock.held(lock_of(profile), wait, profile)
 
 
-def read_spec(params: t.Mapping[str, t.Any], runner: Runner) -> Spec:
-    """The builder that the module's options ask for; starts sysctl(8) where the size of the VM was left out."""
-    if params["cores"] and params["memory_mib"]:
-        return spec_from(params, default_cores=0, default_memory_mib=0)
-    mac = _mac.read(runner)
-    return spec_from(
-        params,
-        default_cores=_mac.default_cores(mac.cores),
-        default_memory_mib=_mac.default_memory_mib(mac.memory_mib),
-    )
-
-
 class Deployment:
     """Brings the builder's closure and files onto this Mac (state=present)."""
 
@@ -63,7 +51,7 @@ class Deployment:
         self, spec: Spec, runner: Runner, nix: t.Callable[[Runner], Nix] = find_nix, progress: Progress = SILENT
     ) -> None:
         self.spec = spec
-        self.reference = source.parse_reference(spec.package)
+        self.reference = parse_reference(spec.package)
         self.session = NixSession(spec, runner, nix, progress)
 
     def run(self, check_mode: bool) -> tuple[Plan, Current, Realised | None]:
@@ -84,10 +72,6 @@ class Deployment:
         finally:
             self.session.close()
         return plan, current, realised
-
-    def known(self, current: Current) -> Realised | None:
-        """What was asked for, where no Nix is needed to know it."""
-        return planning.known_realisation(self.spec, current, planning.recorded_lock(self.spec, current))
 
     def realise(self, current: Current, check_mode: bool) -> Realised | None:
         """Build or fetch what was asked for, unless it is there. None in check mode where that is not known without."""
@@ -234,9 +218,9 @@ def remove(params: t.Mapping[str, t.Any], runner: Runner, turn: t.ContextManager
     keep_data = bool(params["keep_data"])
     spared = Manifest().read().spared("builder")
     if turn is None:
-        return planning.plan_removal(layout, keep_data, spared)
+        return plan_removal(layout, keep_data, spared)
     with turn:
-        removal = planning.plan_removal(layout, keep_data, spared)
+        removal = plan_removal(layout, keep_data, spared)
         if removal.changed:
             _refuse_while_running(layout, runner)
             _remove(removal)

@@ -21,14 +21,15 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder_drain,
     _builder_journal,
+    _builder_look,
     _files,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_apply import Deployment, exclusive
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_plan import (
     DISK,
     DRAIN,
-    HARMLESS,
     PROVE,
     READY,
     START,
@@ -38,7 +39,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_chan
     Found,
     can_go_back,
     definition_in,
-    make_change,
     nobody_serves,
     origin_of,
     request_key,
@@ -48,8 +48,9 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_chan
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import guest_modules
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK, Journal, Origin
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest, Ready
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Ready
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import (
     PUBLIC_KEY_NAME,
     Layout,
@@ -106,7 +107,7 @@ class Changer:
 
     def _run(self, check_mode: bool) -> Report:
         try:
-            found = self._read()
+            found = _builder_look.read(self.spec, self.job)
             if not check_mode and found.journal is not None and to_be_undone(found, self.spec):
                 raise self._complete_undo(found.journal)
             realised = self._stage(found, check_mode)
@@ -122,42 +123,19 @@ class Changer:
 
     # --- reading and planning ------------------------------------------------------------------------------------
 
-    def _read(self) -> Found:
-        layout = self.spec.layout
-        service = self.job.look()
-        plist = self.job.read()
-        journal = _builder_journal.read(layout)
-        path = None if service is None or service.path is None else os.path.realpath(service.path)
-        return Found(
-            current=planning.read_current(self.spec),
-            service=service,
-            plist=plist,
-            misowned=self.job.misowned(plist),
-            journal=journal if journal is None or journal.phase not in HARMLESS else None,
-            parents=() if journal is None else journal.parents,
-            service_path=None if path == os.path.realpath(plist.path) else path,
-        )
-
     def _plan(self, found: Found, realised: Realised | None) -> Report:
-        files = planning.make_plan(self.spec, found.current, realised, found.parents)
-        origin = origin_of(found, self.spec.layout)
         try:
-            disk = self.disk.plan(self.spec, origin.store_path, files.store_path)
+            change, self._without = _builder_look.plan(self.spec, found, realised, self.disk, self.tools)
         except LinuxBuilderError:
             if found.journal is None and self._taken:  # of staging; nothing else has been done
                 _builder_journal.remove(self.spec.layout)
             raise
-        serves = found.service is not None and found.service.running
-        reasons = self.tools.reasons(self.spec, found.current, self.tools.runner) if serves else ()
-        change = make_change(self.spec, found, files, origin, disk, reasons)
-        if change.deferrable:
-            self._without = make_change(self.spec, found, files, origin, disk)
         return Report(change, found.current, realised, self._taken)
 
     def _stage(self, found: Found, check_mode: bool) -> Realised | None:
         """Realise and root; the running VM goes on and builds what is for Linux."""
         current = found.current
-        known = self.deployment.known(current)
+        known = _builder_look.known(self.spec, current)
         if known is not None or check_mode:
             return known or self.deployment.realise(current, check_mode)
         _home = self.deployment.session.environment  # makes the working directory, where the journal goes
@@ -379,7 +357,7 @@ def restore_file(path: str, content: bytes | None, mode: int) -> None:
 
 def superfluous(profile: str, keep: int, target: int | None) -> list[str]:
     """Links of generations beyond the newest `keep`; neither the present one nor `target`, to which one may go back."""
-    links = planning.generation_links(profile)
+    links = generation_links(profile)
     present = planning.read_generation(profile).number
     needed = {f"{profile}-{number}-link" for number in (present, target) if number is not None}
     room = max(0, keep - len(needed))

@@ -4,15 +4,10 @@
 
 # This module_util is PRIVATE to the collection: it may change at any time.
 
-"""The guest's data disk: what is there, what has to happen to it, and doing that while the VM is stopped.
-
-A disk is never deleted before its successor is proven: `apply` moves it aside, the VM makes a new one at its next boot,
-`settle` lets the old one go after a proven build, `roll_back` puts it back. disk.json tells at each moment how far that came.
-"""
+"""The guest's data disk: what is there, and what has to happen to it. Nothing here changes anything; _builder_disk_apply does."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import re
@@ -21,23 +16,13 @@ import time
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_image, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB, Image, Record
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import DISK_NAME, Layout, Spec
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner, find_program
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, FileError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 
 RECORD_NAME = "disk.json"
 KEPT_NAME = DISK_NAME + ".before"  # the disk from before a recreation that is not proven yet
 RESERVE = 1024 * MIB  # bytes of the Mac that a larger disk must leave free
-LSOF = "/usr/sbin/lsof"
 
 _ASIDE = re.compile(re.escape(DISK_NAME) + r"\.aside-[0-9]{8}T[0-9]{6}Z(-[0-9]+)?$")
-_RESIZE_TIMEOUT = 300.0  # seconds; a resize writes metadata only
-_IN_SCRIPT = re.compile(rb"(/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+/bin)/qemu-(?:img|system-[0-9a-z_]+)\b")
-_SCRIPT = re.compile(r"^run-[0-9A-Za-z._-]+-vm$")
-_SCRIPT_LIMIT = 1024 * 1024  # bytes
-
-
-# Where there may be one besides the builder's own.
-OTHER_QEMU_IMG = ("/nix/var/nix/profiles/default/bin/qemu-img", "/usr/bin/qemu-img")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,15 +134,15 @@ def plan(spec: Spec, disk: Disk, old_identity: str | None, new_identity: str | N
 
 def _resize(spec: Spec, disk: Disk, image: Image, wanted: int, identity: str | None, guest_grows: bool, free: int) -> DiskPlan:
     grows = wanted > image.size
-    sizes = f"{_mib(image.size)} -> {_mib(wanted)}"
+    sizes = f"{mib(image.size)} -> {mib(wanted)}"
     obstacle = _why_not(spec, image, grows, guest_grows)
     if not obstacle:
-        _check_space(disk.path, f"growing it from {_mib(image.size)} to {_mib(wanted)}", wanted - image.allocated, free)
+        _check_space(disk.path, f"growing it from {mib(image.size)} to {mib(wanted)}", wanted - image.allocated, free)
         return DiskPlan("grow", disk.path, f"grown in place, {sizes}", size=wanted, format=image.format)
     if spec.allow_disk_recreate:
         return _recreate(spec, disk, image, identity, free, f"made anew, {sizes}")
     raise StateError(
-        f"{disk.path}: has {_mib(image.size)}, and disk_mib asks for {_mib(wanted)}; {obstacle}. Set disk_mib back to "
+        f"{disk.path}: has {mib(image.size)}, and disk_mib asks for {mib(wanted)}; {obstacle}. Set disk_mib back to "
         f"{image.size // MIB} (or leave it out, to keep any size), or set allow_disk_recreate: true "
         "(role: linux_builder_allow_disk_recreate) to make the disk anew and lose what was built in it."
     )
@@ -178,25 +163,25 @@ def _why_not(spec: Spec, image: Image, grows: bool, guest_grows: bool) -> str:
 def _recreate(spec: Spec, disk: Disk, image: Image, identity: str | None, free: int, reason: str) -> DiskPlan:
     size = image.size if spec.disk_mib is None else spec.disk_mib * MIB
     # The old disk stays until the new one is proven; by then the new one holds little more than its file system.
-    _check_space(disk.path, f"making it anew with {_mib(size)}", size - image.allocated, free)
+    _check_space(disk.path, f"making it anew with {mib(size)}", size - image.allocated, free)
     return DiskPlan("recreate", disk.path, reason, moved_to=KEPT_NAME, pending=identity, format=image.format)
 
 
 def _aside(spec: Spec, disk: Disk, image: Image, identity: str | None, free: int) -> DiskPlan:
     size = image.size if spec.disk_mib is None else spec.disk_mib * MIB
-    _check_space(disk.path, f"making one of {_mib(size)} beside it", size, free)
-    name = _free_name(disk, _aside_name())
+    _check_space(disk.path, f"making one of {mib(size)} beside it", size, free)
+    name = free_name(disk, aside_name())
     other = "vz needs a raw disk" if spec.vz else "QEMU's builder needs a qcow2 disk"
     return DiskPlan(
         "aside", disk.path, f"moved aside to {name}, because it is {image.format} and {other}", moved_to=name, pending=identity
     )
 
 
-def _aside_name() -> str:
+def aside_name() -> str:
     return f"{DISK_NAME}.aside-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
 
 
-def _free_name(disk: Disk, name: str) -> str:
+def free_name(disk: Disk, name: str) -> str:
     taken = {os.path.basename(path) for path in disk.asides}
     return next(found for found in (name, *(f"{name}-{number}" for number in range(2, 1000))) if found not in taken)
 
@@ -204,142 +189,10 @@ def _free_name(disk: Disk, name: str) -> str:
 def _check_space(path: str, doing: str, needed: int, free: int) -> None:
     if needed > 0 and free < needed + RESERVE:
         raise StateError(
-            f"{path}: {doing} may take up to {_mib(needed)} more, and {_mib(RESERVE)} shall stay free, but only {_mib(free)} "
+            f"{path}: {doing} may take up to {mib(needed)} more, and {mib(RESERVE)} shall stay free, but only {mib(free)} "
             "are free. Free some space (nix-collect-garbage), or ask for a smaller disk_mib."
         )
 
 
-def _mib(size: int) -> str:
+def mib(size: int) -> str:
     return f"{size // MIB} MiB"
-
-
-# --- doing -------------------------------------------------------------------------------------------------------
-
-
-def apply(todo: DiskPlan, layout: Layout, runner: Runner) -> None:
-    """Carry the plan out. Only while the VM is stopped: StateError when a process has the disk open.
-
-    Killed at any point, the next read, plan and apply complete it: growing is repeated, and of a disk that was to be moved
-    aside the record says so before it is moved.
-    """
-    if not todo.changed:
-        return
-    refuse_in_use(layout.disk, runner)
-    if todo.action == "grow":
-        _grow(todo, layout, runner)
-    else:
-        _move_aside(todo, layout)
-
-
-def refuse_in_use(path: str, runner: Runner) -> None:
-    """StateError when a process has `path` open, whoever started it: QEMU's own lock is not there on every system."""
-    done = runner.run([LSOF, "-t", "--", path], timeout=60)
-    pids = [word for word in done.stdout.split() if word.isdecimal()]
-    if pids:
-        raise StateError(f"{path}: is in use by process {', '.join(pids)}. Shut the VM down first, then run again.")
-
-
-def _grow(todo: DiskPlan, layout: Layout, runner: Runner) -> None:
-    size = todo.size or 0
-    if todo.format == "raw":
-        try:
-            os.truncate(todo.path, size)
-        except OSError as exc:
-            raise FileError(f"{todo.path}: cannot be grown: {exc.strerror}.", path=todo.path) from exc
-    else:
-        argv = [qemu_img(layout.profile), "resize", "-f", "qcow2", todo.path, str(size)]
-        done = runner.run(argv, timeout=_RESIZE_TIMEOUT)
-        if done.rc != 0:
-            raise CommandError(f"{todo.path}: cannot be grown to {_mib(size)}: {done.words.rstrip('.')}. The disk is as it was.")
-    grown = _builder_image.read_image(todo.path)
-    if grown is None or grown.size != size:
-        found = _mib(grown.size) if grown else "nothing"
-        raise StateError(f"{todo.path}: has {found} after growing, not {_mib(size)}. Run again.")
-
-
-def qemu_img(profile: str) -> str:
-    """The qemu-img of the QEMU that the VM's start script names; CommandError when there is none."""
-    found: list[str] = []
-    directory = os.path.join(profile, "bin")
-    with contextlib.suppress(OSError):
-        for name in sorted(os.listdir(directory)):
-            if _SCRIPT.match(name):
-                with open(os.path.join(directory, name), "rb") as stream:
-                    found += [match.decode() for match in _IN_SCRIPT.findall(stream.read(_SCRIPT_LIMIT))]
-    places = [f"{path}/qemu-img" for path in dict.fromkeys(found)]
-    return find_program("qemu-img", *places, *OTHER_QEMU_IMG)
-
-
-def _move_aside(todo: DiskPlan, layout: Layout) -> None:
-    record = _finished(layout, read(layout))
-    if record.kept and _files.lstat(layout.path(record.kept)) is not None:
-        # An earlier change is not proven yet: the disk of that time is the one to keep, this one has held no proven builder.
-        _write(layout, dataclasses.replace(record, pending=todo.pending))
-        _files.remove(layout.disk)
-        return
-    name = todo.moved_to or KEPT_NAME
-    if _files.lstat(layout.path(name)) is not None:  # its record is lost; whatever it is, it is not overwritten
-        name = _free_name(read(layout), _aside_name())
-    _write(layout, Record(record.identity, name, todo.action == "recreate", todo.pending))
-    _rename(layout.disk, layout.path(name))
-
-
-def _finished(layout: Layout, disk: Disk) -> Record:
-    """The record, after what an interrupted `settle` left to do."""
-    if not disk.record.proven:
-        return disk.record
-    if disk.kept and disk.record.discard:
-        _files.remove(disk.kept)
-    record = Record(disk.record.identity)
-    _write(layout, record)
-    return record
-
-
-def _rename(source: str, target: str) -> None:
-    try:
-        os.rename(source, target)
-    except OSError as exc:
-        raise FileError(f"{source}: cannot be renamed to {target}: {exc.strerror}.", path=source) from exc
-    _files.sync_directory(os.path.dirname(target))
-
-
-def _write(layout: Layout, record: Record) -> None:
-    path = record_path(layout)
-    _files.write(path, record.content(), _files.Ownership(mode=0o644))
-
-
-def settle(layout: Layout, identity: str | None) -> tuple[str, ...]:
-    """After the builder has proven itself: forget the disk of before, note the image. Returns what was removed, as paths.
-
-    identity: of the image that serves. A disk without a record counts as made under it from now on.
-    """
-    disk = read(layout)
-    record = disk.record
-    if disk.image is None:
-        return ()
-    if record.kept and not disk.kept:  # killed before the disk was moved, or after it was put back
-        _write(layout, Record(record.identity))
-    elif record.kept:
-        # Said before it is done: from here on the old disk is not put back any more.
-        _write(layout, dataclasses.replace(record, identity=record.pending or record.identity, proven=True))
-        _finished(layout, read(layout))
-        return (disk.kept,) if disk.kept and record.discard else ()
-    elif record.identity is None and identity is not None:
-        _write(layout, Record(identity))
-    return ()
-
-
-def roll_back(layout: Layout, runner: Runner) -> bool:
-    """Put the disk of before back, if a change of it is not proven yet; whether one was. Only while the VM is stopped."""
-    disk = read(layout)
-    record = disk.record
-    if not record.kept:
-        return False
-    if record.proven or not disk.kept:
-        _finished(layout, dataclasses.replace(disk, record=dataclasses.replace(record, proven=True)))
-        return False
-    refuse_in_use(layout.disk, runner)
-    os.replace(disk.kept, layout.disk)
-    _files.sync_directory(layout.working_directory)
-    _write(layout, Record(record.identity))
-    return True

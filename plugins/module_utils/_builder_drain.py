@@ -16,14 +16,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import stat
 import time
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _machines_effective
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import ALIAS, USER
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_busy import CURRENT_LOAD, is_locked
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_slots import names_of, slots
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_busy import CURRENT_LOAD
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 
 MACHINES = "/etc/nix/machines"
@@ -58,18 +57,6 @@ class Hold:
             os.close(self._descriptors.pop())
 
 
-def slots(uris: t.Iterable[str], directory: str = CURRENT_LOAD) -> list[str]:
-    """Names of the lock files of these builders: the store URI with `_` for `/`, perhaps parameters, and a number."""
-    stems = tuple(re.escape(uri.replace("/", "_")) for uri in uris)
-    # Lix has a digest of the URI before the number.
-    ours = re.compile(rf"(?:{'|'.join(stems)})(?:[?:].*)?(?:-[0-9a-z]{{16}})?-[0-9]+")
-    try:
-        names = sorted(os.listdir(directory))
-    except OSError:
-        return []
-    return [name for name in names if ours.fullmatch(name)]
-
-
 def make_slots(uris: t.Collection[str], directory: str, machines: str) -> None:
     """Make the lock files of builds that there were none of yet, for each entry of these builders in the file `machines`.
 
@@ -102,16 +89,6 @@ def _make_slot(path: str) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
 
-def _names(uri: str) -> tuple[str, ...]:
-    # Under the alias the module itself builds, before anything is registered.
-    return uri, f"ssh-ng://{USER}@{ALIAS}", f"ssh://{USER}@{ALIAS}"
-
-
-def busy(uri: str, directory: str = CURRENT_LOAD) -> list[str]:
-    """Names of the slots in which the builder `uri` builds now."""
-    return [name for name in slots(_names(uri), directory) if is_locked(os.path.join(directory, name))]
-
-
 def drain(
     uri: str,
     timeout: float,
@@ -127,10 +104,10 @@ def drain(
     StateError, with nothing held, when builds still run then; with `force` they are not waited for.
     """
     deadline = clock() + timeout
-    make_slots(_names(uri), directory, machines)
+    make_slots(names_of(uri), directory, machines)
     while True:
         hold = Hold()
-        taken = [name for name in slots(_names(uri), directory) if not hold.take(os.path.join(directory, name))]
+        taken = [name for name in slots(names_of(uri), directory) if not hold.take(os.path.join(directory, name))]
         if not taken or force:
             return hold
         hold.release()

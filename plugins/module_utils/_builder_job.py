@@ -4,40 +4,23 @@
 
 # This module_util is PRIVATE to the collection: it may change at any time.
 
-"""The builder's launchd job: looked at, stopped in order, started from a definition."""
+"""The builder's launchd job: stopped in order, started from a definition."""
 
 from __future__ import annotations
 
-import os
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _launchd_service
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _launchd_service
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_job_look import JobLook
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchd_domain import resolve_domain
 
 
-class Job:
-    """The job of one layout in the system domain."""
+class Job(JobLook):
+    """The job of one layout in the system domain, and what brings it to another state."""
 
     def __init__(self, layout: Layout, host: _launchd_service.Host) -> None:
+        super().__init__(layout, host.runner, host.roots, host.launchctl)
         self._host = host
-        self._label = layout.label
-        self._domain = resolve_domain("system", host.roots)
-        self.path = os.path.join(self._domain.directories[0], f"{layout.label}.plist")
-
-    def look(self) -> Service | None:
-        """The loaded job; None when launchd does not have it. Starts one process."""
-        return Launchctl(self._host.runner, self._host.launchctl).print_service(self._domain.service(self._label))
-
-    def read(self) -> _files.Snapshot:
-        """The job's property list."""
-        return _files.read(self.path)
-
-    def misowned(self, snapshot: _files.Snapshot) -> bool:
-        """Whether launchd would not load that file again, for whose it is."""
-        return snapshot.status is not None and self._domain.ownership.differs(snapshot.status)
 
     def stop(self, timeout: float) -> None:
         """Take the job out and wait until launchd has forgotten it, which is after its VM. timeout: where it sets none."""

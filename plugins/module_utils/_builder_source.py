@@ -18,21 +18,19 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_cache, _vz
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import guest_modules, substituter_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import builder_options
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised, Reference, parse_reference
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_words import need, words
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, complaint
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix_expression import string as _string
 
-STORE = "/nix/store"
 BUILD_TIMEOUT = 3600.0  # seconds: the closure is about 3 GiB and comes from a binary cache
 _RESOLVE_TIMEOUT = 900.0  # seconds: nixpkgs' source has to be fetched and unpacked once
 
 # A Mac without a network is told within seconds; Nix' own five tries with growing pauses take more than a minute.
 _IMPATIENT = ("--option", "connect-timeout", "15", "--option", "download-attempts", "2")
 _FLAKES = ("--extra-experimental-features", "flakes")
-_ATTRIBUTE = re.compile(r"^[A-Za-z0-9_'+-]+(\.[A-Za-z0-9_'+-]+)*$")
-_STORE_PATH = re.compile(r"^/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+$")
 _IN_SCRIPT = re.compile(rb"/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+(?:/[0-9A-Za-z+._-]+)*")
 _VM_PROGRAM = re.compile(r"^run-[0-9A-Za-z._-]+-vm$")
 _FOLLOWED = ("create-builder", "run-builder", "add-keys")
@@ -40,20 +38,6 @@ _FORWARD = re.compile(rb"hostfwd=tcp:([0-9A-Za-z.:]*):([0-9]+)-([0-9.]*):22\b")
 _PLANNED = re.compile(r"^  (/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+\.drv)$", re.MULTILINE)
 _SCRIPT_LIMIT = 1024 * 1024  # bytes
 _MOST_SCRIPTS = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Reference:
-    """A package as it was asked for: a flake and an attribute in it, or a store path."""
-
-    text: str
-    flake: str | None
-    attribute: tuple[str, ...]
-
-    @property
-    def store_path(self) -> str | None:
-        """The store path, when it is one."""
-        return None if self.flake is not None else self.text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,30 +52,6 @@ class Program:
     name: str
     address: str | None
     port: int | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Realised:
-    """What a reference became: the locked reference, the VM's store path, the name of its start script."""
-
-    locked: str
-    store_path: str
-    program: str
-
-
-def parse_reference(text: str) -> Reference:
-    """Split a package into flake and attribute. ConfigError when it is neither flake reference nor store path."""
-    if text.startswith(STORE + "/"):
-        if not _STORE_PATH.match(text):
-            raise ConfigError(f"package: {text} is no store path (they look like {STORE}/<32 characters>-<name>).")
-        return Reference(text, None, ())
-    flake, separator, attribute = text.partition("#")
-    if not flake:
-        raise ConfigError(f"package: {text} names no flake before the #. Write for example github:NixOS/nixpkgs/<revision>#...")
-    attribute = attribute if separator and attribute else "default"
-    if not _ATTRIBUTE.match(attribute):
-        raise ConfigError(f"package: {attribute} is no attribute path such as darwin.linux-builder.")
-    return Reference(text, flake, tuple(attribute.split(".")))
 
 
 def lock(nix: Nix, reference: Reference, env: t.Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_journal, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_apply import exclusive
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change import restore_file
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_plan import (
@@ -24,7 +25,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_chan
     definition_in,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import (
     ALIAS,
     PUBLIC_KEY_NAME,

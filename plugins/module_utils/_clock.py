@@ -16,7 +16,7 @@ import dataclasses
 import time
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest, argv
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest, argv
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_ready, _newsyslog
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_answer, _newsyslog
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Report
@@ -55,8 +55,8 @@ def _left_behind(layout: Layout) -> str:
 
 
 def _silent(layout: Layout, options: t.Mapping[str, t.Any], runner: Runner) -> str:
-    guest = _builder_ready.Guest(layout, options["host_address"], options["port"], options["client_key"])
-    answer = _builder_ready.ask(guest, runner, _ANSWER_SECONDS)
+    guest = _builder_answer.Guest(layout, options["host_address"], options["port"], options["client_key"])
+    answer = _builder_answer.ask(guest, runner, _ANSWER_SECONDS)
     return "" if answer.kind == "ready" else f"the VM is not ready ({answer.kind})"
 
 

@@ -22,7 +22,7 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _adopt_find,
-    _builder_ready,
+    _builder_answer,
     _info_guest,
     _mac,
     _verified,
@@ -278,8 +278,8 @@ def _is_known(question: Question, host: Host) -> bool:
     if not (boot_id and question.key):
         return False
     layout = BuilderLayout(question.working_directory, question.profile, "", question.label)
-    guest = _builder_ready.Guest(layout, question.host_address, question.port, question.key)
-    return bool(_builder_ready.ask(guest, host.runner, ANSWER_SECONDS).boot_id == boot_id)
+    guest = _builder_answer.Guest(layout, question.host_address, question.port, question.key)
+    return bool(_builder_answer.ask(guest, host.runner, ANSWER_SECONDS).boot_id == boot_id)
 
 
 def _port(question: Question, host: Host, job: Service | None) -> dict[str, t.Any]:

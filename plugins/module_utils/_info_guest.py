@@ -20,7 +20,7 @@ import time
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _clock, _verify_ssh
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest, ssh_argv
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest, ssh_argv
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, LinuxBuilderError

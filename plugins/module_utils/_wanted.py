@@ -16,7 +16,7 @@ import difflib
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
-    _builder,
+    _builder_look,
     _due,
     _files,
     _machines_apply,
@@ -237,7 +237,7 @@ def _builder_area(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
     if per_mac:
         yield _key_pair(f"{wanted['working_directory']}/keys/ssh_host_ed25519_key", "linux-builder", "wheel", runner)
     options = builder_options(wanted)
-    done = _builder.execute(options, True)
+    done = _builder_look.running(options, runner)
     yield Change(done.changed, done.before or "", done.after or "", _due.remarks(done.warnings))
     if not done.changed:
         yield Change(False, due=_due.builder({**options, "update": wanted["package_update"]}, runner))

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_plan
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_drain import busy
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest, ssh_argv
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest, ssh_argv
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_slots import busy
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
@@ -66,7 +67,7 @@ def parameters(directory: Path, name: str, port: int) -> dict[str, t.Any]:
 
 def forget(profile: str) -> None:
     """Remove a profile with its generations."""
-    for path in (profile, *_builder_plan.generation_links(profile)):
+    for path in (profile, *generation_links(profile)):
         if os.path.islink(path):
             os.unlink(path)
 

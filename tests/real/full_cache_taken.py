@@ -16,7 +16,8 @@ import cache_server
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_apply, _builder_source, _publish
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import generation_links
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import parse_reference
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec, spec_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
@@ -76,7 +77,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     }
     spec = spec_of(params)
     here = find_nix()
-    locked = _builder_source.lock(here, _builder_source.parse_reference(spec.package), {})
+    locked = _builder_source.lock(here, parse_reference(spec.package), {})
     expression = _builder_source.expression(locked, str(here.effective()["system"]), spec)
     linux = ["--option", "extra-platforms", "x86_64-linux", "--option", "builders", ""]
     vm = nix("build", "--no-link", "--print-out-paths", *linux, "--profile", params["profile"], "--expr", expression).strip()

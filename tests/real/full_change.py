@@ -21,8 +21,9 @@ import typing as t
 import pytest
 from builder_under_test import BOOT_TIMEOUT, NIX, Mac, wait_for
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_journal, _builder_plan, _job
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_journal, _job
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_plan import PHASES
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import Desk
 
@@ -168,7 +169,7 @@ def test_garbage_collection_on_the_mac_leaves_the_builder_and_what_to_go_back_to
     mac.run()
     previous = os.readlink(mac.layout.previous)
     subprocess.run([f"{NIX}/nix-collect-garbage", "-d"], capture_output=True, check=True)
-    assert _builder_plan.generation_links(mac.layout.profile) == (f"{mac.layout.profile}-{mac.link().number}-link",)
+    assert generation_links(mac.layout.profile) == (f"{mac.layout.profile}-{mac.link().number}-link",)
     assert os.path.exists(previous)
     before = mac.run().result["boot_id"]
     os.kill(mac.vms()[0], signal.SIGKILL)

@@ -17,7 +17,7 @@ import pytest
 from builder_under_test import Mac, wait_for
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _awake, _clock
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 
 BEHIND = 2 * 3600  # seconds; a Mac that slept over lunch

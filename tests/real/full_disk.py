@@ -24,8 +24,8 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder_disk,
     _builder_image,
 )
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_apply import read_spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_look import read_spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import builder_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError

@@ -22,6 +22,7 @@ import pytest
 from builder_under_test import Mac, alive, wait_for
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 
 PORT = 31922
@@ -207,7 +208,7 @@ def test_absent_removes_all_of_it(mac: Mac) -> None:
     mac.unload()
     assert mac.run(state="absent").changed
     assert not os.path.lexists(mac.layout.profile)
-    assert _builder_plan.generation_links(mac.layout.profile) == ()
+    assert generation_links(mac.layout.profile) == ()
     assert not os.path.exists(os.path.dirname(mac.layout.working_directory))
     assert not list(Path(mac.layout.log_path).parent.glob("vm-life.log*"))
     assert not os.path.exists(f"/etc/newsyslog.d/{mac.label}.conf")

@@ -16,6 +16,7 @@ import pytest
 from builder_under_test import forget, parameters
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_apply
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_look import read_spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import find_nix
@@ -78,7 +79,7 @@ def test_a_flake_becomes_a_locked_rooted_generation_that_listens_on_loopback_alo
 def test_a_second_run_starts_no_nix_and_changes_nothing(params: dict[str, t.Any]) -> None:
     first = run(params)
     runner = Counting()
-    spec = _builder_apply.read_spec(params, runner)
+    spec = read_spec(params, runner)
     plan, _current, _realised = _builder_apply.Deployment(spec, runner).run(False)
     assert not plan.changed
     assert set(runner.programs) <= {"sysctl"}
@@ -158,7 +159,7 @@ def test_a_lost_profile_comes_back_without_a_new_evaluation(params: dict[str, t.
     first = run(params)
     os.unlink(params["profile"])
     runner = Counting()
-    plan, _current, _realised = _builder_apply.Deployment(_builder_apply.read_spec(params, runner), runner).run(False)
+    plan, _current, _realised = _builder_apply.Deployment(read_spec(params, runner), runner).run(False)
     assert plan.switch
     assert runner.programs.count("nix") == 1
     assert os.path.realpath(params["profile"]) == first.result["store_path"]

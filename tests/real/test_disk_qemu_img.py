@@ -16,7 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_disk, _builder_image, _time_machine
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
+    _builder_disk,
+    _builder_disk_apply,
+    _builder_image,
+    _time_machine,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
@@ -100,7 +105,7 @@ def test_a_disk_is_grown_with_what_is_in_it_and_once(spec: Spec, form: str) -> N
     free = _builder_disk.free_bytes(spec.layout.disk)
     plan = _builder_disk.plan(larger, _builder_disk.read(spec.layout), IDENTITY, IDENTITY, True, free)
     assert plan.action == "grow"
-    _builder_disk.apply(plan, spec.layout, Runner())
+    _builder_disk_apply.apply(plan, spec.layout, Runner())
     assert info(spec.layout.disk)["virtual-size"] == 2048 * MIB
     assert info(spec.layout.disk)["actual-size"] < 64 * MIB
     if form == "qcow2":
@@ -121,12 +126,12 @@ def test_a_disk_that_a_process_has_open_is_left_alone(spec: Spec) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"open\n"
         with pytest.raises(StateError, match=f"in use by process {holder.pid}"):
-            _builder_disk.apply(plan, spec.layout, Runner())
+            _builder_disk_apply.apply(plan, spec.layout, Runner())
         assert holder.stdin is not None
         holder.stdin.close()
         holder.wait(60)
     assert Path(spec.layout.disk).read_bytes() == before
-    _builder_disk.apply(plan, spec.layout, Runner())
+    _builder_disk_apply.apply(plan, spec.layout, Runner())
     assert info(spec.layout.disk)["virtual-size"] == 2048 * MIB
 
 
@@ -137,7 +142,7 @@ def test_qemu_imgs_own_words_are_in_the_error(spec: Spec) -> None:
         stream.write(b"\xff" * 8)
     plan = _builder_disk.DiskPlan("grow", spec.layout.disk, size=2048 * MIB)
     with pytest.raises(CommandError, match="qemu-img: .*The disk is as it was"):
-        _builder_disk.apply(plan, spec.layout, Runner())
+        _builder_disk_apply.apply(plan, spec.layout, Runner())
 
 
 def test_time_machine_leaves_the_directory_out_with_every_disk_in_it(spec: Spec) -> None:

@@ -15,7 +15,7 @@ import cache_server
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _publish
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import generation_links
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError, FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import find_nix
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import FileProgress, read_status

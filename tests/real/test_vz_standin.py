@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_image
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import parse_reference
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
@@ -34,7 +35,7 @@ def realise(spec: Spec, tmp_path: Path) -> tuple[str, str]:
     """(store path, text of the start script)."""
     nix = find_nix(Runner())
     env = {"HOME": str(tmp_path)}
-    locked = source.lock(nix, source.parse_reference(spec.package), env)
+    locked = source.lock(nix, parse_reference(spec.package), env)
     store_path = source.realise(nix, locked, spec, env).store_path
     return store_path, Path(store_path, "bin/run-nixos-vm").read_text(encoding="utf-8")
 

@@ -23,12 +23,14 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _files,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change import Changer, Report
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_drain import Hold
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_job import Job
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Guest, Ready
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Ready
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
@@ -159,7 +161,7 @@ class World(Runner):
         profile, path = argv[-2:]
         assert self.service is None, "the profile was switched under a running VM"
         with self.step("profile", ("switch", "roll back")):
-            links = planning.generation_links(profile)
+            links = generation_links(profile)
             if not links or os.readlink(links[-1]) != path:
                 number = 1 + int(links[-1].rsplit("-", 2)[1]) if links else 1
                 os.symlink(path, f"{profile}-{number}-link")

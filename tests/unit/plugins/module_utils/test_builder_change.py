@@ -16,6 +16,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_change_plan as planning_of_change
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK, Journal, Origin
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_turn import Turn
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
@@ -386,7 +387,7 @@ def test_old_generations_go_but_never_the_one_before(builder: World) -> None:
     for revision in ("2", "3", "4", "5"):
         builder.revision = revision
         builder.change(keep_generations=1)
-    numbers = [link.rsplit("-", 2)[1] for link in planning.generation_links(builder.layout.profile)]
+    numbers = [link.rsplit("-", 2)[1] for link in generation_links(builder.layout.profile)]
     assert len(numbers) == 2
     assert os.readlink(builder.layout.previous).endswith("vm-4-31022")
 

@@ -13,7 +13,12 @@ import typing as t
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_disk, _builder_image, _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
+    _builder_disk,
+    _builder_disk_apply,
+    _builder_image,
+    _files,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_disk import DiskPlan
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB, Image, Record
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
@@ -62,7 +67,7 @@ class Programs(Runner):
 
     def run(self, argv: t.Sequence[str], **_options: t.Any) -> Completed:
         self.calls.append(list(argv))
-        if argv[0] == _builder_disk.LSOF:
+        if argv[0] == _builder_disk_apply.LSOF:
             return Completed(tuple(argv), 0 if self.open_by else 1, self.open_by, "")
         assert self.grow is not None
         return Completed(tuple(argv), self.grow(argv[4], int(argv[5])), "", "qemu-img: no.")
@@ -244,21 +249,21 @@ def test_a_disk_in_use_is_not_touched(spec: Spec) -> None:
         DiskPlan("recreate", spec.layout.disk, moved_to=_builder_disk.KEPT_NAME),
     ):
         with pytest.raises(StateError, match="process 41, 42"):
-            _builder_disk.apply(plan, spec.layout, programs)
+            _builder_disk_apply.apply(plan, spec.layout, programs)
     assert disk.read_bytes() == qcow2(3072)
     assert os.listdir(disk.parent) == [disk.name]
 
 
 def test_no_plan_starts_no_process(spec: Spec) -> None:
     programs = Programs()
-    _builder_disk.apply(DiskPlan("none", spec.layout.disk), spec.layout, programs)
+    _builder_disk_apply.apply(DiskPlan("none", spec.layout.disk), spec.layout, programs)
     assert not programs.calls
 
 
 def test_a_raw_disk_is_grown_without_a_program(spec: Spec) -> None:
     disk = pathlib.Path(spec.layout.disk)
     disk.write_bytes(b"data")
-    _builder_disk.apply(DiskPlan("grow", spec.layout.disk, size=64 * MIB, format="raw"), spec.layout, Programs())
+    _builder_disk_apply.apply(DiskPlan("grow", spec.layout.disk, size=64 * MIB, format="raw"), spec.layout, Programs())
     assert disk.stat().st_size == 64 * MIB
     assert disk.read_bytes()[:4] == b"data"
 
@@ -278,30 +283,30 @@ def make_qemu_img(spec: Spec) -> str:
 def test_a_qcow2_disk_is_grown_by_the_qemu_of_the_builder(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
     program = make_qemu_img(spec)
-    monkeypatch.setattr(_builder_disk, "find_program", lambda name, *places: looked.extend(places) or program)
+    monkeypatch.setattr(_builder_disk_apply, "find_program", lambda name, *places: looked.extend(places) or program)
     disk = pathlib.Path(spec.layout.disk)
     disk.write_bytes(qcow2(3072))
     programs = Programs(grow=lambda path, size: 0 if pathlib.Path(path).write_bytes(qcow2(size // MIB)) else 1)
-    _builder_disk.apply(DiskPlan("grow", spec.layout.disk, size=5120 * MIB), spec.layout, programs)
+    _builder_disk_apply.apply(DiskPlan("grow", spec.layout.disk, size=5120 * MIB), spec.layout, programs)
     assert programs.calls[-1] == [program, "resize", "-f", "qcow2", spec.layout.disk, str(5120 * MIB)]
     assert looked[0] == "/nix/store/0000000000000000000000000000000c-qemu-host-cpu-only-10.1/bin/qemu-img"
 
 
 def test_a_resize_that_fails_or_does_nothing_is_an_error(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_builder_disk, "find_program", lambda *_places: "/q")
+    monkeypatch.setattr(_builder_disk_apply, "find_program", lambda *_places: "/q")
     pathlib.Path(spec.layout.disk).write_bytes(qcow2(3072))
     plan = DiskPlan("grow", spec.layout.disk, size=5120 * MIB)
     with pytest.raises(CommandError, match="qemu-img: no. The disk is as it was"):
-        _builder_disk.apply(plan, spec.layout, Programs(grow=lambda _path, _size: 1))
+        _builder_disk_apply.apply(plan, spec.layout, Programs(grow=lambda _path, _size: 1))
     with pytest.raises(StateError, match="3072 MiB after growing, not 5120 MiB"):
-        _builder_disk.apply(plan, spec.layout, Programs(grow=lambda _path, _size: 0))
+        _builder_disk_apply.apply(plan, spec.layout, Programs(grow=lambda _path, _size: 0))
 
 
 def test_without_a_qemu_img_the_places_are_named(spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     make_qemu_img(spec)
-    monkeypatch.setattr(_builder_disk, "OTHER_QEMU_IMG", ())  # the machine that runs this test may have one
+    monkeypatch.setattr(_builder_disk_apply, "OTHER_QEMU_IMG", ())  # the machine that runs this test may have one
     with pytest.raises(CommandError, match="/nix/store/0000000000000000000000000000000c-qemu-host-cpu-only-10.1/bin/qemu-img"):
-        _builder_disk.qemu_img(spec.layout.profile)
+        _builder_disk_apply.qemu_img(spec.layout.profile)
 
 
 def files(spec: Spec) -> dict[str, bytes]:
@@ -321,9 +326,9 @@ def recreate(spec: Spec) -> None:
     """The flow of a change up to its proof, from what is found."""
     disk = _builder_disk.read(spec.layout)
     plan = _builder_disk.plan(spec, disk, OLD, NEW, True, PLENTY)
-    _builder_disk.apply(plan, spec.layout, Programs())
+    _builder_disk_apply.apply(plan, spec.layout, Programs())
     boot(spec)
-    _builder_disk.settle(spec.layout, NEW)
+    _builder_disk_apply.settle(spec.layout, NEW)
 
 
 @pytest.fixture(name="smaller")
@@ -335,34 +340,34 @@ def fixture_smaller(spec: Spec) -> Spec:
 def test_recreation_keeps_the_old_disk_until_the_new_one_is_proven(smaller: Spec) -> None:
     disk = _builder_disk.read(smaller.layout)
     plan = _builder_disk.plan(smaller, disk, OLD, NEW, True, PLENTY)
-    _builder_disk.apply(plan, smaller.layout, Programs())
+    _builder_disk_apply.apply(plan, smaller.layout, Programs())
     assert files(smaller) == {_builder_disk.KEPT_NAME: qcow2(3072) + b"old"}
     boot(smaller)
     assert _builder_disk.read(smaller.layout).identity == NEW
-    assert _builder_disk.settle(smaller.layout, NEW) == (smaller.layout.path(_builder_disk.KEPT_NAME),)
+    assert _builder_disk_apply.settle(smaller.layout, NEW) == (smaller.layout.path(_builder_disk.KEPT_NAME),)
     assert files(smaller) == {"nixos.qcow2": qcow2(2048) + b"new"}
     assert _builder_disk.read(smaller.layout).record == Record(NEW)
 
 
 def test_a_roll_back_puts_the_old_disk_back(smaller: Spec) -> None:
     plan = _builder_disk.plan(smaller, _builder_disk.read(smaller.layout), OLD, NEW, True, PLENTY)
-    _builder_disk.apply(plan, smaller.layout, Programs())
+    _builder_disk_apply.apply(plan, smaller.layout, Programs())
     boot(smaller)
     with pytest.raises(StateError, match="in use"):
-        _builder_disk.roll_back(smaller.layout, Programs(open_by="7"))
-    assert _builder_disk.roll_back(smaller.layout, Programs())
+        _builder_disk_apply.roll_back(smaller.layout, Programs(open_by="7"))
+    assert _builder_disk_apply.roll_back(smaller.layout, Programs())
     assert files(smaller) == {"nixos.qcow2": qcow2(3072) + b"old"}
-    assert not _builder_disk.roll_back(smaller.layout, Programs())
+    assert not _builder_disk_apply.roll_back(smaller.layout, Programs())
 
 
 def test_a_second_recreation_before_the_proof_keeps_the_first_disk(smaller: Spec) -> None:
     plan = _builder_disk.plan(smaller, _builder_disk.read(smaller.layout), OLD, OLD, True, PLENTY)
-    _builder_disk.apply(plan, smaller.layout, Programs())
+    _builder_disk_apply.apply(plan, smaller.layout, Programs())
     boot(smaller)
     again = dataclasses.replace(smaller, disk_mib=1024)
     plan = _builder_disk.plan(again, _builder_disk.read(smaller.layout), OLD, NEW, True, PLENTY)
     assert plan.action == "recreate"
-    _builder_disk.apply(plan, smaller.layout, Programs())
+    _builder_disk_apply.apply(plan, smaller.layout, Programs())
     assert files(smaller) == {_builder_disk.KEPT_NAME: qcow2(3072) + b"old"}
     assert _builder_disk.read(smaller.layout).identity == NEW
 
@@ -372,9 +377,9 @@ def test_a_disk_of_the_other_hypervisor_stays_for_good(spec: Spec) -> None:
     pathlib.Path(spec.layout.disk).write_bytes(qcow2(3072))
     plan = _builder_disk.plan(vz, _builder_disk.read(spec.layout), OLD, NEW, True, PLENTY)
     assert "raw" in plan.reason
-    _builder_disk.apply(plan, spec.layout, Programs())
+    _builder_disk_apply.apply(plan, spec.layout, Programs())
     pathlib.Path(spec.layout.disk).write_bytes(b"raw")
-    assert _builder_disk.settle(spec.layout, NEW) == ()
+    assert _builder_disk_apply.settle(spec.layout, NEW) == ()
     found = _builder_disk.read(spec.layout)
     assert [pathlib.Path(path).read_bytes() for path in found.asides] == [qcow2(3072)]
     assert (found.kept, found.identity) == (None, NEW)
@@ -382,9 +387,9 @@ def test_a_disk_of_the_other_hypervisor_stays_for_good(spec: Spec) -> None:
     for content in (b"raw", b"raw too"):
         pathlib.Path(spec.layout.disk).write_bytes(content)
         plan = _builder_disk.plan(spec, _builder_disk.read(spec.layout), OLD, NEW, True, PLENTY)
-        _builder_disk.apply(plan, spec.layout, Programs())
+        _builder_disk_apply.apply(plan, spec.layout, Programs())
         pathlib.Path(spec.layout.disk).write_bytes(qcow2(2048))
-        _builder_disk.settle(spec.layout, OLD)
+        _builder_disk_apply.settle(spec.layout, OLD)
     contents = sorted(pathlib.Path(path).read_bytes() for path in _builder_disk.read(spec.layout).asides)
     assert contents == sorted([qcow2(3072), b"raw", b"raw too"])
 
@@ -397,11 +402,11 @@ def test_a_kept_disk_whose_record_is_lost_is_not_overwritten(smaller: Spec) -> N
 
 
 def test_a_disk_without_a_record_gets_one_and_only_once(spec: Spec) -> None:
-    _builder_disk.settle(spec.layout, NEW)
+    _builder_disk_apply.settle(spec.layout, NEW)
     assert not os.path.exists(_builder_disk.record_path(spec.layout))
     pathlib.Path(spec.layout.disk).write_bytes(qcow2(3072))
-    _builder_disk.settle(spec.layout, OLD)
-    _builder_disk.settle(spec.layout, NEW)
+    _builder_disk_apply.settle(spec.layout, OLD)
+    _builder_disk_apply.settle(spec.layout, NEW)
     assert _builder_disk.read(spec.layout).identity == OLD
 
 
@@ -465,13 +470,13 @@ def test_killed_anywhere_in_a_roll_back_the_next_run_has_the_old_disk(
     smaller: Spec, monkeypatch: pytest.MonkeyPatch, count: int, after: bool
 ) -> None:
     plan = _builder_disk.plan(smaller, _builder_disk.read(smaller.layout), OLD, NEW, True, PLENTY)
-    _builder_disk.apply(plan, smaller.layout, Programs())
+    _builder_disk_apply.apply(plan, smaller.layout, Programs())
     boot(smaller)
     kill = Kill(monkeypatch, count, after)
     try:
-        _builder_disk.roll_back(smaller.layout, Programs())
+        _builder_disk_apply.roll_back(smaller.layout, Programs())
     except Killed:
-        _builder_disk.roll_back(smaller.layout, Programs())
+        _builder_disk_apply.roll_back(smaller.layout, Programs())
     assert kill.struck
     assert files(smaller)["nixos.qcow2"] == qcow2(3072) + b"old"
     assert _builder_disk.KEPT_NAME not in files(smaller)

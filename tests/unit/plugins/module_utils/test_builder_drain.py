@@ -13,6 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_drain as draining
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_slots
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_busy import is_locked
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 
@@ -72,14 +73,14 @@ def test_only_this_builders_slots_count(load: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("name", ["ssh-ng:__builder@linux-builder?max-connections=4-0", "ssh-ng:__builder@linux-builder:31022-1"])
 def test_a_uri_with_more_in_it_is_the_same_builder(tmp_path: pathlib.Path, name: str) -> None:
-    assert draining.slots((URI,), str(tmp_path)) == []
+    assert _builder_slots.slots((URI,), str(tmp_path)) == []
     (tmp_path / name).touch()
-    assert draining.slots((URI,), str(tmp_path)) == [name]
+    assert _builder_slots.slots((URI,), str(tmp_path)) == [name]
 
 
 def test_a_build_is_waited_for(load: pathlib.Path) -> None:
     build = Build(load / SLOTS[1])
-    assert draining.busy(URI, str(load)) == [SLOTS[1]]
+    assert _builder_slots.busy(URI, str(load)) == [SLOTS[1]]
     time = Time(5, build.end)
     time.drain(load).release()
     assert 5 <= time.now < 10
@@ -103,9 +104,9 @@ def test_force_waits_for_nobody(load: pathlib.Path) -> None:
 
 def test_while_it_is_held_no_build_finds_a_slot(load: pathlib.Path) -> None:
     hold = Time().drain(load)
-    assert draining.busy(URI, str(load)) == list(SLOTS)
+    assert _builder_slots.busy(URI, str(load)) == list(SLOTS)
     hold.release()
-    assert draining.busy(URI, str(load)) == []
+    assert _builder_slots.busy(URI, str(load)) == []
 
 
 def test_the_builds_of_the_form_of_the_manual_count(tmp_path: pathlib.Path) -> None:
@@ -131,12 +132,12 @@ def test_before_the_first_build_its_slots_are_made_as_nix_makes_them(tmp_path: p
     (tmp_path / "machines").write_text(ENTRY)
     hold = Time().drain(load)
     assert sorted(path.name for path in load.iterdir()) == list(SLOTS)
-    assert draining.busy(URI, str(load)) == list(SLOTS)
+    assert _builder_slots.busy(URI, str(load)) == list(SLOTS)
     for name in SLOTS:
         status = (load / name).lstat()
         assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_size) == (0o600, os.geteuid(), 0)
     hold.release()
-    assert draining.busy(URI, str(load)) == []
+    assert _builder_slots.busy(URI, str(load)) == []
 
 
 def test_a_slot_that_a_build_has_is_not_made_anew(load: pathlib.Path) -> None:

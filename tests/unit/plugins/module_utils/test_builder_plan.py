@@ -13,9 +13,9 @@ import typing as t
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_apply, _files, _newsyslog
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_apply, _builder_removal, _files, _newsyslog
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_source import Realised
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import (
@@ -95,7 +95,7 @@ class FakeNix(Runner):
 
     def do_profile(self, argv: t.Sequence[str]) -> tuple[int, str, str]:
         profile, path = argv[-2:]
-        number = 1 + len(planning.generation_links(profile))
+        number = 1 + len(_builder_removal.generation_links(profile))
         os.symlink(path, f"{profile}-{number}-link")
         os.symlink(f"{os.path.basename(profile)}-{number}-link", f"{profile}.new")
         os.replace(f"{profile}.new", profile)
@@ -525,8 +525,8 @@ def test_a_disk_of_somebody_else_stays_also_where_it_was_moved_aside(spec: Spec,
     names = ("nixos.qcow2", "nixos.qcow2.before", aside, "disk.json")
     for name in names:
         pathlib.Path(spec.layout.path(name)).write_text(name)
-    removal = planning.plan_removal(spec.layout, False, {spec.layout.disk})
+    removal = _builder_removal.plan_removal(spec.layout, False, {spec.layout.disk})
     assert [name for name in names if spec.layout.path(name) in removal.paths] == ["disk.json"]
     assert spec.layout.working_directory not in removal.empty_directories
-    removal = planning.plan_removal(spec.layout, False)
+    removal = _builder_removal.plan_removal(spec.layout, False)
     assert [name for name in names if spec.layout.path(name) in removal.paths] == list(names)

@@ -13,7 +13,7 @@ import typing as t
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
-    _builder_change_tools,
+    _builder_look,
     _builder_proof,
     _launchd_service,
     _verify_build,
@@ -110,8 +110,8 @@ def test_the_job_is_held_to_its_port_and_its_file(monkeypatch: pytest.MonkeyPatc
 def test_a_clock_that_is_off_is_a_reason_only_while_nothing_is_built(
     limit: int, skew: Skew | None, busy: bool, reasons: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_builder_change_tools._builder_drain, "busy", lambda _uri: ["slot"] if busy else [])
-    monkeypatch.setattr(_builder_change_tools._clock, "measure", lambda _guest, _runner: skew)
+    monkeypatch.setattr(_builder_look._builder_slots, "busy", lambda _uri: ["slot"] if busy else [])
+    monkeypatch.setattr(_builder_look._clock, "measure", lambda _guest, _runner: skew)
     current = Current({}, Generation(), {}, {}, None, False, None, ())
-    found = _builder_change_tools.clock_reasons(dataclasses.replace(SPEC, max_clock_skew=limit), current, Runner())
+    found = _builder_look.clock_reasons(dataclasses.replace(SPEC, max_clock_skew=limit), current, Runner())
     assert len(found) == reasons

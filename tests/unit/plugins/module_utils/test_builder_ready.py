@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_answer
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_ready as ready
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
@@ -68,30 +69,30 @@ class Mac(Runner):
 
 
 @pytest.fixture
-def guest(tmp_path: pathlib.Path) -> ready.Guest:
-    return ready.Guest(
+def guest(tmp_path: pathlib.Path) -> _builder_answer.Guest:
+    return _builder_answer.Guest(
         Layout(f"{tmp_path}/wd", "/p", f"{tmp_path}/log", "org.example.builder"), "127.0.0.1", 31022, "/etc/nix/key"
     )
 
 
-def wait(guest: ready.Guest, mac: Mac, timeout: float = 60) -> ready.Ready:
+def wait(guest: _builder_answer.Guest, mac: Mac, timeout: float = 60) -> ready.Ready:
     return ready.wait_until_ready(guest, mac, timeout, clock=lambda: mac.now, sleep=mac.sleep)
 
 
-def test_the_first_answer_of_guest_and_daemon_ends_the_wait(guest: ready.Guest) -> None:
+def test_the_first_answer_of_guest_and_daemon_ends_the_wait(guest: _builder_answer.Guest) -> None:
     mac = Mac(YES)
     assert wait(guest, mac) == ready.Ready(BOOT_ID, 0.5)
     assert (mac.asked, mac.pauses) == (1, [])
 
 
-def test_a_guest_that_boots_is_asked_until_its_daemon_answers(guest: ready.Guest) -> None:
+def test_a_guest_that_boots_is_asked_until_its_daemon_answers(guest: _builder_answer.Guest) -> None:
     mac = Mac(REFUSED, SILENT, LATE, NO_DAEMON, YES)
     assert wait(guest, mac).boot_id == BOOT_ID
     assert mac.asked == 5
 
 
-def test_every_question_is_authenticated_with_the_pinned_key(guest: ready.Guest) -> None:
-    argv = ready.argv(guest)
+def test_every_question_is_authenticated_with_the_pinned_key(guest: _builder_answer.Guest) -> None:
+    argv = _builder_answer.argv(guest)
     assert argv[0] == "/usr/bin/ssh"
     assert f"UserKnownHostsFile={guest.layout.known_hosts}" in argv
     assert "StrictHostKeyChecking=yes" in argv
@@ -100,7 +101,9 @@ def test_every_question_is_authenticated_with_the_pinned_key(guest: ready.Guest)
 
 
 @pytest.mark.parametrize("words", [WRONG, CHANGED])
-def test_another_host_key_ends_the_wait_at_once_and_says_what_it_means(guest: ready.Guest, words: tuple[int, str, str]) -> None:
+def test_another_host_key_ends_the_wait_at_once_and_says_what_it_means(
+    guest: _builder_answer.Guest, words: tuple[int, str, str]
+) -> None:
     path = pathlib.Path(guest.layout.known_hosts)
     path.parent.mkdir()
     path.write_text("linux-builder ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb\n")
@@ -113,7 +116,7 @@ def test_another_host_key_ends_the_wait_at_once_and_says_what_it_means(guest: re
     assert ("SHA256:yiZ0jSzga" in caught.value.message) == (words is CHANGED)
 
 
-def test_a_refused_key_is_not_tried_often_because_sshd_counts(guest: ready.Guest) -> None:
+def test_a_refused_key_is_not_tried_often_because_sshd_counts(guest: _builder_answer.Guest) -> None:
     mac = Mac(KEY)
     with pytest.raises(StateError, match="refuses the client key") as caught:
         wait(guest, mac, timeout=3600)
@@ -122,7 +125,7 @@ def test_a_refused_key_is_not_tried_often_because_sshd_counts(guest: ready.Guest
     assert "does not take the client key" in caught.value.message
 
 
-def test_the_deadline_holds_and_the_message_shows_job_log_and_cause(guest: ready.Guest) -> None:
+def test_the_deadline_holds_and_the_message_shows_job_log_and_cause(guest: _builder_answer.Guest) -> None:
     pathlib.Path(guest.layout.log_path).write_text(
         "boot\nqemu-system-aarch64: -netdev user: Could not set up host forwarding rule 'tcp:127.0.0.1:31022-:22'\n"
     )
@@ -137,17 +140,17 @@ def test_the_deadline_holds_and_the_message_shows_job_log_and_cause(guest: ready
     assert caught.value.details["log"][-1].startswith("qemu-system-aarch64")
 
 
-def test_a_job_that_is_not_loaded_is_the_cause(guest: ready.Guest) -> None:
+def test_a_job_that_is_not_loaded_is_the_cause(guest: _builder_answer.Guest) -> None:
     with pytest.raises(StateError, match="not loaded; start it with launchd_service"):
         wait(guest, Mac(REFUSED, job=None), timeout=5)
 
 
-def test_a_daemon_that_does_not_answer_is_told_apart_from_ssh(guest: ready.Guest) -> None:
+def test_a_daemon_that_does_not_answer_is_told_apart_from_ssh(guest: _builder_answer.Guest) -> None:
     with pytest.raises(StateError, match="guest's Nix daemon does not answer"):
         wait(guest, Mac(NO_DAEMON), timeout=5)
 
 
-def test_an_ssh_that_cannot_be_started_is_no_slow_guest(guest: ready.Guest) -> None:
+def test_an_ssh_that_cannot_be_started_is_no_slow_guest(guest: _builder_answer.Guest) -> None:
     class NoSsh(Mac):
         def run(self, argv: t.Sequence[str], **_options: t.Any) -> Completed:
             raise CommandError("/usr/bin/ssh: cannot be started", command="/usr/bin/ssh")
@@ -159,6 +162,6 @@ def test_an_ssh_that_cannot_be_started_is_no_slow_guest(guest: ready.Guest) -> N
 @settings(max_examples=50)
 @given(st.integers(-15, 255), st.text(max_size=80), st.text(max_size=80))
 def test_only_a_boot_id_and_the_daemons_word_count_as_ready(rc: int, out: str, err: str) -> None:
-    answer = ready.judge(Completed(("ssh",), rc, out, err))
+    answer = _builder_answer.judge(Completed(("ssh",), rc, out, err))
     assert answer.kind != "ready"
-    assert ready.judge(Completed(("ssh",), 0, f"{BOOT_ID}\ndaemon\n", err)).kind == "ready"
+    assert _builder_answer.judge(Completed(("ssh",), 0, f"{BOOT_ID}\ndaemon\n", err)).kind == "ready"

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_guest import GuestConfig
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised, parse_reference
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix
@@ -46,7 +47,7 @@ class Scripted(Runner):
     ],
 )
 def test_references_are_split_into_flake_and_attribute(text: str, flake: str | None, attribute: tuple[str, ...]) -> None:
-    reference = source.parse_reference(text)
+    reference = parse_reference(text)
     assert (reference.flake, reference.attribute) == (flake, attribute)
     assert reference.store_path == (None if flake else text)
 
@@ -56,19 +57,19 @@ def test_references_are_split_into_flake_and_attribute(text: str, flake: str | N
 )
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="package"):
-        source.parse_reference(text)
+        parse_reference(text)
 
 
 def test_a_flake_is_locked_by_its_own_url_and_keeps_its_attribute() -> None:
     runner = Scripted(("metadata", 0, json.dumps({"url": "github:NixOS/nixpkgs/0000?narHash=sha256-x"}), ""))
-    locked = source.lock(Nix(runner, "/nix"), source.parse_reference("github:NixOS/nixpkgs/nixos-26.05#darwin.linux-builder"), {})
+    locked = source.lock(Nix(runner, "/nix"), parse_reference("github:NixOS/nixpkgs/nixos-26.05#darwin.linux-builder"), {})
     assert locked == "github:NixOS/nixpkgs/0000?narHash=sha256-x#darwin.linux-builder"
-    assert source.parse_reference(locked).attribute == ("darwin", "linux-builder")
+    assert parse_reference(locked).attribute == ("darwin", "linux-builder")
 
 
 def test_a_store_path_needs_no_lock_and_no_process() -> None:
     runner = Scripted()
-    assert source.lock(Nix(runner, "/nix"), source.parse_reference(f"/nix/store/{HASH}-a"), {}) == f"/nix/store/{HASH}-a"
+    assert source.lock(Nix(runner, "/nix"), parse_reference(f"/nix/store/{HASH}-a"), {}) == f"/nix/store/{HASH}-a"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_a_store_path_needs_no_lock_and_no_process() -> None:
 )
 def test_a_flake_that_cannot_be_resolved_is_named(answer: tuple[str, int, str, str]) -> None:
     with pytest.raises(CommandError, match="github:a/b"):
-        source.lock(Nix(Scripted(answer), "/nix"), source.parse_reference("github:a/b"), {})
+        source.lock(Nix(Scripted(answer), "/nix"), parse_reference("github:a/b"), {})
 
 
 def test_the_expression_forces_address_port_and_disk_and_quotes_what_it_is_given() -> None:
@@ -196,7 +197,7 @@ def test_realising_a_flake_asks_nix_for_its_system_and_builds_once(store: pathli
         ("build", 0, json.dumps([{"drvPath": "/d", "outputs": {"out": f"{store}/{HASH}-vm"}}]), ""),
     )
     realised = source.realise(Nix(runner, "/nix"), "path:/x?narHash=y#a", SPEC, {})
-    assert realised == source.Realised("path:/x?narHash=y#a", f"{store}/{HASH}-vm", "run-nixos-vm")
+    assert realised == Realised("path:/x?narHash=y#a", f"{store}/{HASH}-vm", "run-nixos-vm")
     assert '"x86_64-darwin"' in runner.calls[1][-1]
     assert "--no-link" in runner.calls[1]
 

@@ -15,7 +15,7 @@ import yaml
 from ansible.module_utils import basic
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
-    _builder,
+    _builder_look,
     _due,
     _machines_apply,
     _nixconf,
@@ -68,9 +68,9 @@ def asked(monkeypatch):
     """The options that each area's planner gets, on a Mac where nothing is to be done."""
     calls = {}
 
-    def record(name, answer):
+    def record(name, answer, plans_only=False):
         def run(options, *rest):
-            assert rest[0] is True  # check mode
+            assert plans_only or rest[0] is True  # check mode
             calls.setdefault(name, []).append(dict(options))
             return answer
 
@@ -79,7 +79,7 @@ def asked(monkeypatch):
     done = Outcome(
         False, {"definition": {"Label": "x"}, "builders_needed": False, "builders_reaching": "@/etc/nix/machines"}, "", ""
     )
-    monkeypatch.setattr(_builder, "execute", record("builder_vm", done))
+    monkeypatch.setattr(_builder_look, "running", record("builder_vm", done, plans_only=True))
     monkeypatch.setattr(_machines_apply, "run", record("nix_machine", done))
     monkeypatch.setattr(_nixconf, "run", record("nix_conf", done))
     monkeypatch.setattr(_sshkey_apply, "ensure", record("ssh_host_key", _sshkey_apply.Report(False, {}, "", "", [])))
@@ -248,7 +248,7 @@ def test_an_area_that_cannot_be_read_says_why(asked, monkeypatch):
     def fail(*_arguments):
         raise StateError("builder_vm: needs root. Set become: true.")
 
-    monkeypatch.setattr(_builder, "execute", fail)
+    monkeypatch.setattr(_builder_look, "running", fail)
     found = _wanted.drift(wanted(), Runner())
     assert found[3] == {
         "area": "builder",

@@ -10,8 +10,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _module, _time_machine
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder, _builder_look, _module, _time_machine
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_job_look import JobLook
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import STOCK_KEY
 from ansible_collections.nixmac.linux_builder.plugins.modules import builder_vm
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.modules import documentation
@@ -42,6 +44,20 @@ def test_check_mode_on_a_fresh_mac_returns_the_job_and_changes_nothing(params: d
     assert outcome.before is not None
     assert "will be realised" in str(outcome.after)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_builder_info_foretells_is_what_check_mode_says(params: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JobLook, "look", lambda _job: None)
+    monkeypatch.setattr(_time_machine, "hold", lambda *_asked: _time_machine.Exclusion("Time Machine: x\n", "no rights"))
+    params["state"] = "running"
+    told, done = _builder_look.running(params, Runner()), builder_vm.execute(params, True)
+    assert "VM: running" in str(told.after)
+    for name in ("changed", "before", "after", "header", "warnings"):
+        assert getattr(told, name) == getattr(done, name), name
+    params["package"] = "nixpkgs#a:b"
+    for foretell in (lambda: _builder_look.running(params, Runner()), lambda: builder_vm.execute(params, True)):
+        with pytest.raises(ConfigError, match="attribute path"):
+            foretell()
 
 
 def test_ready_in_check_mode_waits_for_nothing(params: dict[str, t.Any]) -> None:

@@ -67,6 +67,19 @@ def test_every_module_has_a_bound():
     assert there == set(BOUNDS)
 
 
+# What brings a Mac to another state. builder_info plans only, and goes to every Mac in every run.
+CHANGES = {"_builder", "_builder_apply", "_builder_change", "_builder_disk_apply", "_builder_source", "_builder_turn", "_job"} | {
+    "_launchd_apply",
+    "_launchd_service",
+}
+
+
+@pytest.mark.parametrize("module", ["builder_info", "builder_verify"])
+def test_who_only_looks_carries_nothing_that_changes_a_mac(module):
+    assert {path.stem for path in payload("builder_vm")} >= CHANGES
+    assert not {path.stem for path in payload(module)} & CHANGES
+
+
 def test_a_look_without_diagnosis_compiles_no_rules():
     """What the imports at the top of the files bring in is compiled by the Mac in each execution."""
     from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose_run
