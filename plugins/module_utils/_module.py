@@ -13,7 +13,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _lock
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
+    _archive,  # noqa: F401  # pylint: disable=unused-import  (for what it does when it is imported)
+    _lock,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 

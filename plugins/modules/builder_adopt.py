@@ -124,10 +124,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt import execute
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_apply import lock_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._lock import WAIT
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 
 
@@ -147,7 +147,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run_module(module, execute, lock=lock)
+    _module.run_module(module, execute, lock=lock)
 
 
 if __name__ == "__main__":

@@ -99,8 +99,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import detachable
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._publish import execute
 
@@ -118,7 +118,7 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
-    run_module(module, detachable(execute))
+    _module.run_module(module, detachable(execute))
 
 
 if __name__ == "__main__":

@@ -280,8 +280,8 @@ processes:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_answer import execute
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 
 
@@ -313,7 +313,7 @@ def main() -> None:
         # A proxy's password can be in `wanted`: keep the options out of the system log, and out of the result.
         no_log=True,
     )
-    run_module(module, execute)
+    _module.run_module(module, execute)
 
 
 if __name__ == "__main__":

@@ -138,8 +138,8 @@ disk_given_back:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest_apply import execute
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 
 
@@ -159,7 +159,7 @@ def main() -> None:
         required_if=[("state", "present", ["path", "content"])],
         supports_check_mode=True,
     )
-    run_module(module, execute)
+    _module.run_module(module, execute)
 
 
 if __name__ == "__main__":

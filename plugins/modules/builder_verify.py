@@ -182,7 +182,7 @@ broken:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_run import execute
 
@@ -204,7 +204,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run_module(module, execute)
+    _module.run_module(module, execute)
 
 
 if __name__ == "__main__":

@@ -374,9 +374,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder import execute
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import detachable
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import options
 
 STATES = ["running", "started", "stopped", "present", "staged", "ready", "absent"]
@@ -423,7 +423,7 @@ def main() -> t.NoReturn:
         required_if=[("state", state, ["package"]) for state in ("running", "present", "staged")],
         supports_check_mode=True,
     )
-    run_module(module, detachable(execute))
+    _module.run_module(module, detachable(execute))
 
 
 if __name__ == "__main__":

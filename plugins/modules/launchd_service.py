@@ -252,8 +252,9 @@ restored:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchd_service import execute, secrets
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 
 class LaunchdModule(AnsibleModule):
@@ -296,7 +297,7 @@ def main() -> None:
         required_one_of=[["label", "definition", "path"]],
         supports_check_mode=True,
     )
-    run_module(module, run)
+    _module.run_module(module, run)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ backup_file:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf import lock, run
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_mask import secrets_of
 
@@ -144,7 +144,7 @@ def main() -> None:
         no_log=True,
     )
     module.no_log_values.update(secrets_of(module.params["settings"], module.params["append"], module.params["absent"]))
-    run_module(module, run, lock=lock)
+    _module.run_module(module, run, lock=lock)
 
 
 if __name__ == "__main__":

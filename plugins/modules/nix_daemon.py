@@ -113,9 +113,10 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import RESTART_TIMEOUT, Daemon, Options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._lock import WAIT
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 
 def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
@@ -172,7 +173,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run_module(module, execute, lock=lock)
+    _module.run_module(module, execute, lock=lock)
 
 
 if __name__ == "__main__":

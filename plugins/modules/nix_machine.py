@@ -143,8 +143,8 @@ restart_required:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines_apply import run
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import run_module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf import lock
 
 
@@ -169,7 +169,7 @@ def main() -> None:
         required_if=[("state", "present", ["systems"])],
         supports_check_mode=True,
     )
-    run_module(module, run, lock=lock)
+    _module.run_module(module, run, lock=lock)
 
 
 if __name__ == "__main__":

@@ -194,8 +194,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._module import Outcome, run_module
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_apply import ensure
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_keygen import SshKeygen
 
@@ -227,7 +228,7 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
-    run_module(module, execute)
+    _module.run_module(module, execute)
 
 
 if __name__ == "__main__":
