@@ -105,10 +105,10 @@ found:
       description: Property list of its launchd daemon, null for none.
       type: str
     label:
-      description: Label of that daemon.
+      description: Label of its launchd daemon, null for none.
       type: str
     loaded:
-      description: Whether that daemon is loaded.
+      description: Whether its launchd daemon is loaded.
       type: bool
 actions:
   description: What was, or in check mode would be, done, in order.

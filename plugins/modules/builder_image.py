@@ -90,7 +90,7 @@ signed:
   type: list
   elements: str
 work:
-  description: As of M(nixmac.linux_builder.builder_vm).
+  description: How the work went on by itself on the Mac, as RV(nixmac.linux_builder.builder_vm#module:work) has it.
   returned: always, but for check mode and tasks with C(async)
   type: dict
 """

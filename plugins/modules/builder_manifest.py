@@ -108,8 +108,8 @@ service:
   type: str
 keep_disk:
   description:
-    - Whether the builder's disk was there before, in whatever place. Not where that one was moved aside since, and the builder
-      has one of its own.
+    - Whether the builder's disk was there before this collection, in whatever place, so that it is not removed.
+    - V(false) too where that disk was moved aside since, and the builder has one of its own.
   returned: O(state=leaving)
   type: bool
 removed:

@@ -133,13 +133,13 @@ options:
   config:
     description:
       - A NixOS module for the guest, as text; or its options as a mapping, whose keys are names as they are, dots included.
-      - Like all options of this list that say I(guest-side), it is built for Linux, by the builder that runs at that time.
+      - It is guest-side, as are the options that say so. What they ask for is built for Linux, by the builder that runs at that time.
     type: raw
   min_free_mib:
     description: Free space in MiB below which the guest's Nix collects garbage. Guest-side.
     type: int
   max_free_mib:
-    description: Free space in MiB at which it stops. Guest-side.
+    description: Free space in MiB at which the guest's Nix ends that collection. Guest-side.
     type: int
   proxy:
     description:
@@ -351,7 +351,7 @@ restarted:
   returned: O(state=running)
   type: bool
 why:
-  description: Why it was, in words.
+  description: Why the VM was, or in check mode would be, restarted, in words. Empty where it keeps running.
   returned: O(state=running)
   type: list
   elements: str

@@ -176,7 +176,7 @@ service:
       description: How often it was started since it was loaded.
       type: int
     last_exit_code:
-      description: Of the previous run, so a running job may show one.
+      description: Exit code of the previous run, so a running job may show one.
       type: int
     last_signal:
       description: Number of the signal that ended the previous run.
@@ -217,7 +217,7 @@ failure:
   type: dict
   contains:
     exit_code:
-      description: Of its last run.
+      description: Exit code of its last run.
       type: int
     exit_name:
       description: Name of that exit code, such as V(EX_CONFIG).
@@ -238,10 +238,10 @@ failure:
       description: Whether launchd holds its next start back.
       type: bool
     log_path:
-      description: Its log.
+      description: File with its log.
       type: str
     log_lines:
-      description: The last lines of that log.
+      description: The last lines of its log.
       type: list
       elements: str
 restored:

@@ -73,21 +73,25 @@ EXAMPLES = r"""
     settings:
       builders-use-substitutes: true
       build-poll-interval: 1
+  become: true
 
 - name: Trust one more user (this is like giving root)
   nixmac.linux_builder.nix_conf:
     append:
       trusted-users: [alice]
+  become: true
 
 - name: Take everything back
   nixmac.linux_builder.nix_conf:
     owner: nixmac.linux_builder
     absent: [builders-use-substitutes, build-poll-interval]
+  become: true
 
 - name: Stop trusting her
   nixmac.linux_builder.nix_conf:
     absent:
       trusted-users: [alice]
+  become: true
 """
 
 RETURN = r"""

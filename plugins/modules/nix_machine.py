@@ -90,6 +90,7 @@ EXAMPLES = r"""
     max_jobs: 4
     supported_features: [benchmark, big-parallel]
     public_host_key: "{{ host_key.public_key_base64 }}"
+  become: true
   register: machine
 
 - name: Make sure that Nix reads that file
@@ -97,11 +98,13 @@ EXAMPLES = r"""
     owner: nixmac.linux_builder
     settings: "{{ {'builders': machine.builders_reaching} if machine.builders_needed else {} }}"
     absent: "{{ [] if machine.builders_needed else ['builders'] }}"
+  become: true
 
 - name: No more builds there
   nixmac.linux_builder.nix_machine:
     uri: ssh-ng://builder@linux-builder
     state: absent
+  become: true
 """
 
 RETURN = r"""

@@ -131,6 +131,7 @@ EXAMPLES = r"""
     owner: root
     group: nixbld
     comment: builder@localhost
+  become: true
 
 - name: Install the builder's host key from a vault
   nixmac.linux_builder.ssh_host_key:
@@ -138,12 +139,14 @@ EXAMPLES = r"""
     private_key: "{{ vault_builder_host_key }}"
     host: linux-builder
     regenerate: fail
+  become: true
   register: host_key
 
 - name: Rotate the client key, keeping the old one as a backup
   nixmac.linux_builder.ssh_host_key:
     path: /etc/nix/builder_ed25519
     regenerate: always
+  become: true
 """
 
 RETURN = r"""
