@@ -16,11 +16,14 @@ import os
 import pathlib
 import typing as t
 
+import pytest
+
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder_change,
     _builder_change_plan,
     _builder_journal,
     _files,
+    _newsyslog,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest
@@ -39,6 +42,12 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchd_plis
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJBWcxb/Blaqt1auOtE+F8QUWrUotiC5qBJ+UuEWdVCb"
+
+
+def own_files(monkeypatch: pytest.MonkeyPatch, root: pathlib.Path) -> None:
+    """For each test with a World: files are the test's own instead of root's, and nothing is written into /etc."""
+    monkeypatch.setattr(_newsyslog, "DIRECTORY", str(root / "newsyslog.d"))
+    monkeypatch.setattr(planning, "root_owned", lambda mode: _files.Ownership(None, None, mode))
 
 
 class Killed(BaseException):

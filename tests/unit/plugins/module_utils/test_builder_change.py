@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_change, _builder_journal, _files, _newsyslog
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_change, _builder_journal, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_change_plan as planning_of_change
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK, Journal, Origin
@@ -27,14 +27,13 @@ from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.bu
     FakeJob,
     Killed,
     World,
+    own_files,
 )
 
 
 @pytest.fixture(autouse=True)
 def _own_files(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
-    """Files are the test's own instead of root's, and nothing is written into /etc."""
-    monkeypatch.setattr(_newsyslog, "DIRECTORY", str(tmp_path / "newsyslog.d"))
-    monkeypatch.setattr(planning, "root_owned", lambda mode: _files.Ownership(None, None, mode))
+    own_files(monkeypatch, tmp_path)
 
 
 @pytest.fixture

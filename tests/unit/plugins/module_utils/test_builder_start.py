@@ -14,7 +14,12 @@ import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_journal, _builder_start
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
-from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.builder_world import HOST_KEY, Killed, World
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.builder_world import (
+    HOST_KEY,
+    Killed,
+    World,
+    own_files,
+)
 
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
 
@@ -49,8 +54,9 @@ class Mac(World):
 
 
 @pytest.fixture(name="mac")
-def fixture_mac(tmp_path: pathlib.Path) -> Mac:
+def fixture_mac(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Mac:
     """A Mac whose builder was stopped."""
+    own_files(monkeypatch, tmp_path)
     mac = Mac(tmp_path)
     mac.change()
     mac.bootout()
