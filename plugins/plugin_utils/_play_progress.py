@@ -25,7 +25,8 @@ INTERVAL = 9.0  # seconds that have to lie between two lines on a terminal; a po
 
 # The order in which builder_vm goes through them; what is not here counts as the last.
 PHASES = ("", "fetch", "build", "push", "drain", "stop", "disk", "switch", "start", "ready", "prove", "roll back")
-_WORDS = {"": "at work"}
+# Of a phase whose name would say the contrary: a VM that is waited for is not "ready".
+_WORDS = {"": "at work", "ready": "boot"}
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import typing as t
 
 import pytest
 from hypothesis import settings
@@ -28,6 +29,22 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 def fixture_no_tmutil_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a Mac the tests leave its Time Machine alone; those about it bring a tmutil of their own."""
     monkeypatch.setattr(_time_machine, "TMUTIL", "/nowhere/tmutil")
+
+
+# Where the collection writes on a Mac. The tests have places of their own, and run as any user and on any machine.
+PLACES = ("/etc/newsyslog.d", "/etc/nix", "/etc/ssh/ssh_config.d", "/var/db/nixmac.linux_builder", "/var/lib/linux-builder")
+
+
+@pytest.fixture(autouse=True)
+def fixture_nothing_of_this_host_is_touched() -> t.Iterator[None]:
+    """A test that root runs may write anywhere; it would fail for whoever is not root, or leave something behind."""
+    before = _names()
+    yield
+    assert _names() == before
+
+
+def _names() -> dict[str, list[str]]:
+    return {place: sorted(os.listdir(place)) for place in PLACES if os.path.isdir(place)}
 
 
 @pytest.fixture(autouse=True)

@@ -101,7 +101,7 @@ def work(said: str) -> dict[str, t.Any]:
 
 def test_a_cut_connection_is_borne_by_the_run(wait: str, first: macs.StandIn) -> None:
     with stopped(first) as start, fleet.playing(wait, fleet.FIRST) as process:
-        said = read_until(process, "linux_builder: ready: 1 Mac")
+        said = read_until(process, "linux_builder: boot: 1 Mac")
         job = at_work(first)
         fleet.cut(first)
         assert at_work(first)["began"] == job["began"]
@@ -121,7 +121,7 @@ def test_work_whose_controller_died_is_picked_up_by_the_next_run(wait: str, firs
         fleet.cut(first)
         assert at_work(first) == {**at_work(first), "began": job["began"], "path": job["path"]}
         with fleet.playing(wait, fleet.FIRST) as process:
-            said = read_until(process, "linux_builder: ready: 1 Mac")
+            said = read_until(process, "linux_builder: boot: 1 Mac")
             assert at_work(first)["began"] == job["began"]
             start()
             said += rest(process)
@@ -145,7 +145,7 @@ def test_killed_work_is_told_and_the_next_run_begins_anew(wait: str, first: macs
 def test_two_macs_are_told_in_one_line(wait: str, first: macs.StandIn, second: macs.StandIn) -> None:
     both = f"{fleet.FIRST},{fleet.SECOND}"
     with stopped(first) as start_first, stopped(second) as start_second, fleet.playing(wait, both) as process:
-        said = read_until(process, "linux_builder: ready: ")
+        said = read_until(process, "linux_builder: boot: ")
         at_work(first)
         at_work(second)
         start_first()
@@ -153,7 +153,7 @@ def test_two_macs_are_told_in_one_line(wait: str, first: macs.StandIn, second: m
         said += rest(process)
     assert process.returncode == 0, said[-4000:]
     # Not on a terminal: a line for the phase, whatever it lasts.
-    assert len(re.findall(r"^linux_builder: ready", said, re.MULTILINE)) == 1
+    assert len(re.findall(r"^linux_builder: boot", said, re.MULTILINE)) == 1
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ GIB = 1 << 30
         ),
         (
             [HostStatus("a", "ready", seconds=61), HostStatus("b", "ready", seconds=59, lost=True)],
-            "ready: 2 Macs; 1 not reachable. Slowest: a (ready, 1 min 1 s)",
+            "boot: 2 Macs; 1 not reachable. Slowest: a (boot, 1 min 1 s)",
         ),
         (
             [HostStatus("a", "fetch", 0, 0, "bytes", 1), HostStatus("b", "something new", 1, 2, "things", 2)],
@@ -126,7 +126,7 @@ def test_who_is_over_counts_as_done(tmp_path: Path) -> None:
     clock.now += INTERVAL
     first.finish()
     second.report(HostStatus("b", "ready"))
-    assert said[-1] == "ready: 1 Mac; 1 done. Slowest: b (ready, 0 s)"
+    assert said[-1] == "boot: 1 Mac; 1 done. Slowest: b (boot, 0 s)"
 
 
 def test_who_never_reported_is_not_counted(tmp_path: Path) -> None:
