@@ -133,7 +133,8 @@ options:
   config:
     description:
       - A NixOS module for the guest, as text; or its options as a mapping, whose keys are names as they are, dots included.
-      - It is guest-side, as are the options that say so. What they ask for is built for Linux, by the builder that runs at that time.
+      - It is guest-side, as are the options that say so. What they ask for is built for Linux, by the builder that runs at that
+        time.
     type: raw
   min_free_mib:
     description: Free space in MiB below which the guest's Nix collects garbage. Guest-side.
