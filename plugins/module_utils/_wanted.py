@@ -21,14 +21,13 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _files,
     _machines_apply,
     _nixconf,
-    _sshkey_apply,
+    _sshkey_look,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Daemon, Report
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Options as DaemonOptions
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_mask import Masker
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_keygen import SshKeygen
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._variables import as_list, plain
 
 OWNER = "nixmac.linux_builder"
@@ -189,7 +188,7 @@ def _adopt(wanted: Wanted, _runner: Runner) -> t.Iterator[Change]:
             yield Change(True, f"builder in {builder['directory']}: {builder['owner']}", "builder: taken over")
 
 
-def _key_pair(path: str, comment: str, group: str, runner: Runner) -> Change:
+def _key_pair(path: str, comment: str, group: str) -> Change:
     options = Options(
         path=path,
         state="present",
@@ -200,13 +199,13 @@ def _key_pair(path: str, comment: str, group: str, runner: Runner) -> Change:
         regenerate="if_invalid",
         remove_backups=False,
     )
-    report = _sshkey_apply.ensure(options, True, SshKeygen(runner))
+    report = _sshkey_look.foretell(options)
     return Change(report.changed, report.before, report.after, _due.remarks(report.warnings))
 
 
-def _credentials(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
+def _credentials(wanted: Wanted, _runner: Runner) -> t.Iterator[Change]:
     key = wanted["key_path"]
-    yield _key_pair(key, "builder@localhost", "nixbld", runner)
+    yield _key_pair(key, "builder@localhost", "nixbld")
     yield Change(False, due=_due.unclaimed("credentials", (key, f"{key}.pub")))
     yield from (Change(True, message) for message in wanted.exposed)
 
@@ -235,7 +234,7 @@ def _builder_area(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
         yield Change(there is None, "builder: none", "builder: with a host key of its own", "its host key is yet to be made")
         return
     if per_mac:
-        yield _key_pair(f"{wanted['working_directory']}/keys/ssh_host_ed25519_key", "linux-builder", "wheel", runner)
+        yield _key_pair(f"{wanted['working_directory']}/keys/ssh_host_ed25519_key", "linux-builder", "wheel")
     options = builder_options(wanted)
     done = _builder_look.running(options, runner)
     yield Change(done.changed, done.before or "", done.after or "", _due.remarks(done.warnings))

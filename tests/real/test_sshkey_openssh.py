@@ -19,8 +19,9 @@ import pytest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey import PASSPHRASE, parse_private, parse_public
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_apply import Report, ensure
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_apply import ensure
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_keygen import SSH_KEYGEN, SshKeygen
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_look import Report
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_wire import KeyFormatError
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils import sshkey_samples as keys
 

@@ -16,8 +16,9 @@ import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError, FileError, StateError
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_apply import Report, ensure
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_apply import ensure
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_keygen import SshKeygen
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_look import Report
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils import sshkey_samples as keys
 
 PARAMS = keys.PARAMS

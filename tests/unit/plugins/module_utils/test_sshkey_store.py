@@ -18,8 +18,9 @@ import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey import parse_private, parse_public
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_apply import Report, ensure
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_apply import ensure
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_keygen import SshKeygen
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_look import Report
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_store import Change, Disk, PairStore
 from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils import sshkey_samples as keys
 

@@ -19,7 +19,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _due,
     _machines_apply,
     _nixconf,
-    _sshkey_apply,
+    _sshkey_look,
     _wanted,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
@@ -82,7 +82,9 @@ def asked(monkeypatch):
     monkeypatch.setattr(_builder_look, "running", record("builder_vm", done, plans_only=True))
     monkeypatch.setattr(_machines_apply, "run", record("nix_machine", done))
     monkeypatch.setattr(_nixconf, "run", record("nix_conf", done))
-    monkeypatch.setattr(_sshkey_apply, "ensure", record("ssh_host_key", _sshkey_apply.Report(False, {}, "", "", [])))
+    monkeypatch.setattr(
+        _sshkey_look, "foretell", record("ssh_host_key", _sshkey_look.Report(False, {}, "", "", []), plans_only=True)
+    )
 
     class Daemon:
         def __init__(self, _options, _runner):
