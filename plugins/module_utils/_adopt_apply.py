@@ -15,12 +15,11 @@ import tempfile
 import time
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _adopt_mark, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_find import KEY, Seeker
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_plan import Options, Plan
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import ALIAS, SSH, USER, ssh_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import root_owned
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import SSH, ssh_options
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import ALIAS, USER
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_busy import locked_slots
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, StateError
@@ -186,7 +185,7 @@ class Adoption:
         uid, gid = root_owned(0o600).ids()
         _adopt_disk.move(move["from"], move["to"], uid, gid, 0o600)
         record = self.manifest.read().adoption
-        self.manifest.note_adoption({**record, "disk": {**record["disk"], **_adopt_disk.mark(move["to"])}})
+        self.manifest.note_adoption({**record, "disk": {**record["disk"], **_adopt_mark.mark(move["to"])}})
 
     def install_keys(self) -> None:
         """The client's key pair where the Nix daemon looks for it; the role credentials sees to owner and mode."""

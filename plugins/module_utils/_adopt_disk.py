@@ -18,7 +18,7 @@ import shutil
 import stat
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_mark, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 
 _RESERVE = 1024 * 1024 * 1024  # bytes that a copy leaves free
@@ -102,44 +102,12 @@ def _copy(source: str, target: str) -> None:
         os.fsync(new.fileno())
 
 
-def mark(path: str) -> dict[str, t.Any]:
-    """What tells this disk from every other in its directory, whatever it is renamed to and however it grows."""
-    status = os.stat(path)
-    # A file system may use a number again, of a file that is gone; when a file was made, not every system says.
-    return {"inode": status.st_ino, "born": getattr(status, "st_birthtime", None)}
-
-
-def original(disk: t.Mapping[str, t.Any] | None) -> str | None:
-    """Where an adopted disk lies now: in its place, or aside since the builder has another. None where it is not there.
-
-    Without a mark (the adoption was not finished) it is what lies in its place.
-    """
-    if not disk:
-        return None
-    target = str(disk["to"])
-    if "inode" not in disk:
-        return target if os.path.lexists(target) else None
-    directory, name = os.path.split(target)
-    for path in (target, *(os.path.join(directory, other) for other in _names(directory) if other.startswith(f"{name}."))):
-        with contextlib.suppress(OSError):
-            if {key: disk[key] for key in ("inode", "born")} == mark(path):
-                return path
-    return None
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []
-
-
 def can_give_back(disk: t.Mapping[str, t.Any] | None, leaving: bool = False) -> bool:
     """Whether an adopted disk lies elsewhere than before, and its old place is free; or in its place with another owner or mode.
 
     leaving: the builder's own disk will have been removed by then (check mode).
     """
-    path = original(disk)
+    path = _adopt_mark.original(disk)
     if disk is None or path is None:
         return False
     if path == disk["from"]:
@@ -149,7 +117,7 @@ def can_give_back(disk: t.Mapping[str, t.Any] | None, leaving: bool = False) -> 
 
 def why_not(disk: t.Mapping[str, t.Any] | None, leaving: bool = False) -> tuple[str, str] | None:
     """(path, reason) of what stays in the adopted disk's place, or of that disk, where it cannot go back. None: it can."""
-    path = original(disk)
+    path = _adopt_mark.original(disk)
     if not disk or path == disk["from"] or can_give_back(disk, leaving):
         return None
     if path is not None:
@@ -161,7 +129,7 @@ def why_not(disk: t.Mapping[str, t.Any] | None, leaving: bool = False) -> tuple[
 
 def give_back(disk: t.Mapping[str, t.Any]) -> None:
     """Bring an adopted disk to where it was, with the owner and mode that it had."""
-    source = original(disk)
+    source = _adopt_mark.original(disk)
     if source is not None:
         os.makedirs(os.path.dirname(disk["from"]), exist_ok=True)
         move(source, disk["from"], disk["uid"], disk["gid"], disk["mode"])

@@ -15,7 +15,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _builder_change,
     _builder_change_plan,
     _builder_look,
-    _builder_plan,
     _builder_ready,
     _builder_start,
     _newsyslog,
@@ -24,6 +23,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answ
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import read_image
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_record import read_generation, read_record
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec, layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_turn import Turn
@@ -132,7 +132,7 @@ def _present(params: dict[str, t.Any], runner: Runner, check_mode: bool, progres
 
 def _result(spec: Spec, plan: Plan, current: Current, realised: Realised | None, check_mode: bool) -> dict[str, t.Any]:
     """What V(present) and V(running) both return."""
-    generation = current.generation if check_mode else _builder_plan.read_generation(spec.layout.profile)
+    generation = current.generation if check_mode else read_generation(spec.layout.profile)
     return {
         "store_path": plan.store_path,
         "generation": generation.number,
@@ -181,8 +181,8 @@ def _staged(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress
 
 def _ready(params: dict[str, t.Any], runner: Runner, check_mode: bool, progress: Progress) -> Outcome:
     layout = layout_from(params)
-    record = _builder_plan.read_record(layout)
-    generation = _builder_plan.read_generation(layout.profile)
+    record = read_record(layout)
+    generation = read_generation(layout.profile)
     result: dict[str, t.Any] = {
         "store_path": generation.store_path,
         "generation": generation.number,

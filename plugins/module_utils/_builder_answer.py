@@ -15,8 +15,13 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import SSH, ssh_options
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import USER, Layout, connect_address
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import (
+    SSH,
+    USER,
+    Layout,
+    connect_address,
+    ssh_options,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 

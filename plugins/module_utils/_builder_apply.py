@@ -17,15 +17,11 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _lock
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import proxy_environment
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan, Staged
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised, parse_reference
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import Removal, plan_removal
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import (
-    CA_FILES,
-    Layout,
-    Spec,
-    layout_from,
-)
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import CA_FILES, Spec, layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl

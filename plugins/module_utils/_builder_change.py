@@ -47,16 +47,13 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_chan
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import guest_modules
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK, Journal, Origin
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import PUBLIC_KEY_NAME, Layout, connect_address
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Ready
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_record import read_generation, read_record
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import (
-    PUBLIC_KEY_NAME,
-    Layout,
-    Spec,
-    connect_address,
-)
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_turn import Turn
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, LinuxBuilderError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
@@ -305,7 +302,7 @@ class Changer:
         client = _files.read(self.spec.client_key + ".pub", limit=65536).content
         if client is not None:
             restore_file(os.path.join(layout.keys, PUBLIC_KEY_NAME), client, 0o644)
-        record = planning.read_record(layout)
+        record = read_record(layout)
         address, port = planning.recorded_where(record, self.spec)
         self._start(definition, address, port)
         options = record.get("host_options")
@@ -317,7 +314,7 @@ class Changer:
                 _files.remove(path)
 
     def _restore_profile(self, origin: Origin) -> None:
-        if planning.read_generation(self.spec.layout.profile).store_path == origin.store_path or origin.store_path is None:
+        if read_generation(self.spec.layout.profile).store_path == origin.store_path or origin.store_path is None:
             return
         link = f"{self.spec.layout.profile}-{origin.generation}-link"
         try:
@@ -358,7 +355,7 @@ def restore_file(path: str, content: bytes | None, mode: int) -> None:
 def superfluous(profile: str, keep: int, target: int | None) -> list[str]:
     """Links of generations beyond the newest `keep`; neither the present one nor `target`, to which one may go back."""
     links = generation_links(profile)
-    present = planning.read_generation(profile).number
+    present = read_generation(profile).number
     needed = {f"{profile}-{number}-link" for number in (present, target) if number is not None}
     room = max(0, keep - len(needed))
     others = [link for link in links if link not in needed]

@@ -15,8 +15,9 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _newsyslog
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK, Journal, Origin
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchd_plist import decode, readable, same

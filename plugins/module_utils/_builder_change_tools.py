@@ -23,9 +23,10 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import identity
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_job import Job
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_look import DiskLook, PlansDisk, Sight
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Ready
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, find_nix
 

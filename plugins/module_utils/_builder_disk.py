@@ -15,7 +15,8 @@ import time
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_image, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB, Image, Record
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import DISK_NAME, Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import DISK_NAME, Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 
 RECORD_NAME = "disk.json"

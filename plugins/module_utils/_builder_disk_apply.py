@@ -29,7 +29,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_disk
     record_path,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import Record
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner, find_program
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, FileError, StateError
 

@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _launchd_service
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_job_look import JobLook
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 
 
 class Job(JobLook):

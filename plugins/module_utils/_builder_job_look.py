@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import LAUNCHCTL, Launchctl
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service

@@ -19,7 +19,7 @@ import json
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 
 VERSION = 1
 ROLL_BACK = "roll back"

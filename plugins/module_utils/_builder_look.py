@@ -35,9 +35,10 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_chan
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import guest_grows
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import identity
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_job_look import JobLook
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised, parse_reference
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec, spec_from
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec, spec_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome

@@ -8,8 +8,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import ssh_options
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import ALIAS, USER, Layout, connect_address
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import (
+    ALIAS,
+    USER,
+    Layout,
+    connect_address,
+    ssh_options,
+)
 
 
 def builder_options(

@@ -11,28 +11,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import stat
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_runner, _files, _newsyslog
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import read_image
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import PUBLIC_KEY_NAME
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_record import (
+    RECORD_VERSION,
+    Generation,
+    read_generation,
+    read_record,
+    recorded_host_key,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import PUBLIC_KEY_NAME, Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError
 
-RECORD_VERSION = 1
 DEFAULT_PROGRAM = "run-nixos-vm"
-_GENERATION = re.compile(r"-([0-9]+)-link$")
-
-
-@dataclasses.dataclass(frozen=True)
-class Generation:
-    """What a profile points to: its number and store path, and whether that path is there. All empty: no profile."""
-
-    number: int | None = None
-    store_path: str | None = None
-    valid: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,36 +129,6 @@ def _directory(path: str) -> os.stat_result | None:
     return status
 
 
-def read_record(layout: Layout) -> dict[str, t.Any]:
-    """The record of the last complete run; {} when there is none or it is from another version or damaged.
-
-    A damaged record costs one realisation and harms nothing, so it is no error.
-    """
-    content = _files.read(layout.record).content
-    try:
-        record = json.loads(content) if content else {}
-    except ValueError:
-        record = {}
-    return record if isinstance(record, dict) and record.get("version") == RECORD_VERSION else {}
-
-
-def read_generation(profile: str) -> Generation:
-    """Follow a Nix profile: `<profile>` -> `<profile>-<n>-link` -> store path. FileError when it is no link."""
-    try:
-        first = os.readlink(profile)
-    except FileNotFoundError:
-        return Generation()
-    except OSError as exc:
-        raise FileError(f"{profile}: is no Nix profile (no symbolic link). Name another profile, or move it away.") from exc
-    match = _GENERATION.search(first)
-    link = os.path.join(os.path.dirname(profile), first)
-    try:
-        store_path = os.readlink(link) if match else first
-    except OSError:
-        return Generation(int(match.group(1)) if match else None, None, False)
-    return Generation(int(match.group(1)) if match else None, store_path, os.path.exists(store_path))
-
-
 # --- deciding ----------------------------------------------------------------------------------------------------
 
 
@@ -244,12 +210,6 @@ def plan_stage(spec: Spec, current: Current, realised: Realised | None) -> Stage
         after=spec.host_key,
         previous=recorded_host_key(current.record),
     )
-
-
-def recorded_host_key(record: t.Mapping[str, t.Any]) -> str | None:
-    """V(stock) or V(per_mac): whose host key the recorded builder shows; None without a builder."""
-    overrides = record.get("overrides")
-    return str(overrides.get("host_key", "stock")) if isinstance(overrides, dict) else None
 
 
 def recorded_where(record: t.Mapping[str, t.Any], spec: Spec) -> tuple[str, int]:

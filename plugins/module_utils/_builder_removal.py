@@ -15,8 +15,8 @@ import stat
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_disk, _files, _newsyslog, _vz
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import read_record
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_record import read_record
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError
 
 # What can lie in the working directory because of us. Anything else there is somebody's, and stays.

@@ -19,40 +19,11 @@ import hashlib
 import shlex
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import ALIAS, USER, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import SSH, USER, ssh_options
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 
 # After stop_timeout: 5 s between SIGTERM and SIGKILL for QEMU, 5 s for the log's last lines, and what the shell itself needs.
 _STOP_MARGIN = 20
-
-SSH = "/usr/bin/ssh"
-
-
-def ssh_options(known_hosts: str, client_key: str, connect_timeout: int) -> list[str]:
-    """Options of every ssh connection to the guest: nobody's configuration, only the pinned key, never a prompt."""
-    return [
-        "-F",
-        "/dev/null",
-        "-o",
-        f"UserKnownHostsFile={known_hosts}",
-        "-o",
-        "GlobalKnownHostsFile=/dev/null",
-        "-o",
-        "StrictHostKeyChecking=yes",
-        "-o",
-        f"HostKeyAlias={ALIAS}",
-        "-o",
-        "IdentitiesOnly=yes",
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        f"ConnectTimeout={connect_timeout}",
-        "-o",
-        "ServerAliveInterval=5",
-        "-o",
-        "ServerAliveCountMax=2",
-        "-i",
-        client_key,
-    ]
 
 
 _HEAD = """\

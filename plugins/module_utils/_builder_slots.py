@@ -16,7 +16,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import ALIAS, USER
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import ALIAS, USER
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_busy import CURRENT_LOAD, is_locked
 
 

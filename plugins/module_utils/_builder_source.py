@@ -15,7 +15,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_cache, _vz
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_cache, _builder_cache_take, _vz
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_config import guest_modules, substituter_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos import builder_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised, Reference, parse_reference
@@ -161,7 +161,7 @@ def realise(
                 f"package: {locked} is a store path and takes no override, so its guest stays as it is. "
                 "Use darwin.linux-builder of a flake, or host_key: stock and no guest-side options."
             )
-        options, env = _builder_cache.offer(nix, spec.cache, [locked], env, False)
+        options, env = _builder_cache_take.offer(nix, spec.cache, [locked], env, False)
         _build(nix, [*options, *substituter_options(spec), locked], f"package: {locked}", env, cache=spec.cache)
         output = locked
     else:
@@ -169,7 +169,7 @@ def realise(
         what = ["--expr", expression(locked, system, spec)]
         printed = _build_scripts(nix, what, env) if closure_there else None
         if printed is None:
-            options, env = _builder_cache.offer(nix, spec.cache, what, env, guest)
+            options, env = _builder_cache_take.offer(nix, spec.cache, what, env, guest)
             options += substituter_options(spec)
             if guest:
                 # The guest that runs may not know the way to a binary cache yet, and would wait for each of its tries.
@@ -223,10 +223,10 @@ def _build(
     where: tuple[str, int] | None = None,
     cache: _builder_cache.Cache | None = None,
 ) -> str:
-    watch = _builder_cache.watch(cache)
+    watch = _builder_cache_take.watch(cache)
     done = nix.work([*_FLAKES, "build", "--no-link", "--json", *what], timeout=BUILD_TIMEOUT, env=env, watch=watch)
     if done.rc != 0:
-        why = words(done, where is not None, where) + (_builder_cache.missing_there(cache) if need(done.stderr) else "")
+        why = words(done, where is not None, where) + (_builder_cache_take.missing_there(cache) if need(done.stderr) else "")
         raise CommandError(f"{name} cannot be realised: {why}", nix_stderr=done.stderr[-4000:])
     return done.stdout
 

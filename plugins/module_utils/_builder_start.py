@@ -14,7 +14,6 @@ import os
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_journal, _files
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_apply import exclusive
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change import restore_file
@@ -25,14 +24,14 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_chan
     definition_in,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_tools import Tools
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import (
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import (
     ALIAS,
     PUBLIC_KEY_NAME,
     Layout,
     connect_address,
-    layout_from,
-    parse_host_key,
 )
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_record import read_generation, read_record
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from, parse_host_key
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
 
@@ -53,7 +52,7 @@ def execute(params: dict[str, t.Any], tools: Tools, check_mode: bool, progress: 
     layout = layout_from(params)
     with contextlib.nullcontext() if check_mode else exclusive(layout.profile, params["timeout"]):
         stopped = look(layout, tools, params)
-        generation = planning.read_generation(layout.profile)
+        generation = read_generation(layout.profile)
         result: dict[str, t.Any] = {
             "store_path": generation.store_path,
             "generation": generation.number,
@@ -74,10 +73,10 @@ def look(layout: Layout, tools: Tools, params: t.Mapping[str, t.Any]) -> Stopped
     journal = _builder_journal.read(layout)
     if journal is not None and journal.phase not in HARMLESS:
         return None
-    record = planning.read_record(layout)
+    record = read_record(layout)
     job = tools.job(layout, tools.runner)
     definition = definition_in(job.read().content)
-    there = record and definition is not None and planning.read_generation(layout.profile).valid
+    there = record and definition is not None and read_generation(layout.profile).valid
     if not there or definition is None or job.look() is not None:
         return None
     overrides = record.get("overrides")

@@ -18,7 +18,7 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _job
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_apply import exclusive
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import Job
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress

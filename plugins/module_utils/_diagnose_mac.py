@@ -21,8 +21,9 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixco
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_table as _table
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_guest import Session, ask
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import BoundedRunner, Question, text_of
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import BoundedRunner, Question
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, LinuxBuilderError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import text_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_nix import Layout, daemon_label
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._info_port import Listener, listeners
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl

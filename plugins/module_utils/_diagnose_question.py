@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 import typing as t
 
@@ -83,20 +82,3 @@ class BoundedRunner(Runner):
         if left < _LEAST:
             raise OutOfTime(f"{argv[0]}: was not started, the time of the diagnosis is over.")
         return super().run(argv, timeout=min(timeout, SHARE, left), stdin=stdin, env=env, cwd=cwd)
-
-
-def text_of(path: str, limit: int = 1024 * 1024) -> bytes | None:
-    """A file's first bytes; None when it cannot be read."""
-    try:
-        with open(path, "rb") as stream:
-            return stream.read(limit)
-    except OSError:
-        return None
-
-
-def names_in(directory: str) -> list[str]:
-    """Names in a directory, sorted; none when it cannot be read."""
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []

@@ -17,8 +17,8 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixco
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_busy import processes
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_link import Finding
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_mac import Mac, plist_path, read_plist
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import names_in, text_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, LinuxBuilderError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import names_in, text_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines import same_uri
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines_file import pieces
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import EMPTY_CONF_DIR, complaint

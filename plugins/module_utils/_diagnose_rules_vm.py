@@ -13,11 +13,11 @@ import re
 import stat
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_causes, _daemon_busy, _sshkey
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import read_generation, read_record
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_record import read_generation, read_record
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_link import Finding
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_mac import Mac, plist_path, read_plist
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import text_of
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import text_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_wire import KeyFormatError
 

@@ -16,7 +16,8 @@ import os
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_answer, _newsyslog
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, layout_from
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import layout_from
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Report
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest

@@ -256,3 +256,20 @@ def _name(lookup: t.Callable[[], str], number: int) -> str:
         return lookup()
     except KeyError:
         return str(number)
+
+
+def text_of(path: str, limit: int = 1024 * 1024) -> bytes | None:
+    """A file's first bytes; None when it cannot be read."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(limit)
+    except OSError:
+        return None
+
+
+def names_in(directory: str) -> list[str]:
+    """Names in a directory, sorted; none when it cannot be read."""
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []

@@ -30,8 +30,8 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._adopt_find import DAEMONS, Seeker, resumed
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB, read_image
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import DISK_NAME
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout as BuilderLayout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import DISK_NAME
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout as BuilderLayout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_state import living
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, FileError

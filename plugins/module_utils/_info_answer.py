@@ -20,7 +20,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _wanted,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import text_of
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import text_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 

@@ -19,14 +19,17 @@ import re
 import time
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _clock, _verify_ssh
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _clock
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest, ssh_argv
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines import host_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines_file import pieces
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import KEY
+
+if t.TYPE_CHECKING:  # pragma: no cover
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_ssh import Target
 
 # The time comes first: the less happens before, the better it is known when it was read. /nix/var/nix lies on the
 # data disk, which holds what is built; the store itself is an overlay, whose size says less.
@@ -47,10 +50,10 @@ _DISK = re.compile(r".*\s(\d+)\s+\d+\s+(\d+)\s+\d+%\s+/.*")
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """How to get in. guest: this collection's builder; None for another's, which `target` names."""
+    """How to get in, one of the two. guest: this collection's builder. target: another's."""
 
     guest: Guest | None = None
-    target: _verify_ssh.Target = dataclasses.field(default_factory=lambda: _verify_ssh.Target("", ""))
+    target: Target | None = None
 
 
 def find_way(layout: Layout, host_address: str, port: int, client_key: str, machines: t.Iterable[str]) -> Way | None:
@@ -66,7 +69,7 @@ def find_way(layout: Layout, host_address: str, port: int, client_key: str, mach
     return None
 
 
-def _target(fields: t.Sequence[str]) -> _verify_ssh.Target | None:
+def _target(fields: t.Sequence[str]) -> Target | None:
     """The builder that an entry of the machines file names, None for a machine elsewhere or one that is not for Linux."""
     fields = [*("" if field == "-" else field for field in fields), *[""] * 8]
     if "://" not in fields[0] or not any(system.endswith("-linux") for system in fields[1].split(",")):
@@ -74,9 +77,10 @@ def _target(fields: t.Sequence[str]) -> _verify_ssh.Target | None:
     _user, host, _port = host_of(fields[0])
     if host not in _LOCAL:
         return None
-    return _verify_ssh.Target(
-        uri=fields[0], key=fields[2] or KEY, alias=host, public_host_key=fields[7] if _is_base64(fields[7]) else ""
-    )
+    # Not at the top of the file: a Mac whose builder is this collection's would compile it in each run.
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_ssh import Target
+
+    return Target(uri=fields[0], key=fields[2] or KEY, alias=host, public_host_key=fields[7] if _is_base64(fields[7]) else "")
 
 
 def _is_base64(text: str) -> bool:
@@ -98,9 +102,11 @@ def ask(way: Way, runner: Runner, timeout: float, *, now: t.Callable[[], float] 
 
 
 def _run(way: Way, runner: Runner, timeout: float) -> Completed:
-    if way.guest is not None:
-        return runner.run(ssh_argv(way.guest, QUESTION), timeout=timeout)
-    return _verify_ssh.Guest(way.target, runner).run(["sh", "-c", QUESTION], timeout=timeout)
+    if way.target is not None:
+        from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_ssh import Guest as Other
+
+        return Other(way.target, runner).run(["sh", "-c", QUESTION], timeout=timeout)
+    return runner.run(ssh_argv(t.cast(Guest, way.guest), QUESTION), timeout=timeout)
 
 
 def parse(done: Completed, before: float, after: float) -> dict[str, t.Any]:

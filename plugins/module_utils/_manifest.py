@@ -21,7 +21,7 @@ import stat
 import time
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_mark, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 
 DIRECTORY = "/var/db/nixmac.linux_builder"
@@ -100,7 +100,7 @@ class Contents:
         adopted: set[str] = set()
         if part == "builder" and disk:
             # Aside, where the builder has had another disk since. What lies in its place then is this collection's.
-            adopted = {_adopt_disk.original(disk) or str(disk["to"])}
+            adopted = {_adopt_mark.original(disk) or str(disk["to"])}
             inside -= {str(disk["to"])}
         gone = {path for path, entry in self.entries.items() if GONE in entry.ours}
         return frozenset(({*mine} | inside | adopted) - gone)

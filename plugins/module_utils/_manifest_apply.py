@@ -12,7 +12,7 @@ import dataclasses
 import os
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _files
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _adopt_mark, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _manifest_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, FileError, StateError
@@ -94,7 +94,7 @@ def _leave(params: t.Mapping[str, t.Any], check_mode: bool, manifest: Manifest) 
         "remove_key": all(_may(contents, "credentials", path) for path in (key, f"{key}.pub")),
         "service": _service(contents, os.path.join(_DAEMONS, f"{params['label']}.plist")),
         # Aside there is another one in its place, which is the builder's own.
-        "keep_disk": disk is not None and _adopt_disk.original(disk) in (None, disk["to"]),
+        "keep_disk": disk is not None and _adopt_mark.original(disk) in (None, disk["to"]),
     }
     return Outcome(False, result, warnings=warnings)
 

@@ -16,7 +16,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 
 DIRECTORY = "/etc/newsyslog.d"
 MODE = 0o644

@@ -14,7 +14,7 @@ import json
 import re
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix_log, _nix_note
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix_note
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner, find_program
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress import SILENT, Progress
@@ -154,6 +154,9 @@ class Nix:
         """
         if watch is None and self.progress is SILENT:
             return self.run(args, timeout=timeout, env=env)
+        # Not at the top of the file: a Mac would compile it in each run in which nothing is built or fetched.
+        from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix_log
+
         log = _nix_log.Log(self.progress, watch)
         try:
             done = self.runner.stream([self.path, *_FEATURES, *_nix_log.OPTIONS, *args], log.take, timeout=timeout, env=env)

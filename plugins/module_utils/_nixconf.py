@@ -13,7 +13,6 @@ import os
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files, _lock
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_check as _check
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_layout as _layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_table as _table
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
@@ -128,6 +127,9 @@ def _accepted(nix: Nix | None, site: Site, request: Request, edit: Plan) -> bool
     ours = {name for name in request.names if edit.stream_before.value(name) != edit.stream_after.value(name)}
     if nix is None:
         return bool(ours - CLIENT_SETTINGS)
+    # Not at the top of the file: a Mac would compile it in each run that edits nothing.
+    from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_check as _check
+
     before = _check.read_or_none(nix, site.root, edit.stream_before)
     reading = _check.check(nix, site.root, edit.stream_after)
     for name, feature in _check.ignored(reading, set(request.settings) | set(request.append), site.table):

@@ -16,13 +16,9 @@ import tempfile
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_cache import (
-    IMPATIENT,
-    check_key,
-    check_url,
-    environment,
-)
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import read_generation
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_cache import check_key, check_url
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_cache_take import IMPATIENT, environment
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_record import read_generation
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError, FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix, complaint, find_nix

@@ -20,12 +20,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nix_l
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, ConfigError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import Nix
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import (
-    SSH_WORKS,
-    booting,
-    last_words,
-    likely_fix,
-)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_log import PHASES, BuildLog
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_ssh import Guest
 
@@ -216,6 +210,9 @@ class Builder:
         """The last answer of the VM: the first that is no sign of booting, or the one at the deadline."""
         if seen is not None and seen.rc == 0:
             time.sleep(_POLL)  # sshd is up, the VM's Nix daemon may come a moment later
+        # Here and below not at the top of the file: a Mac would compile it in each run in which all is well.
+        from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import booting
+
         while seen is not None and seen.rc != 0 and booting(seen.stderr) and time.monotonic() < deadline:
             time.sleep(_POLL)
             seen = self.guest.probe()
@@ -223,6 +220,12 @@ class Builder:
 
     def _failed(self, order: Order, done: Completed, seen: Completed | None) -> StateError:
         """The error for a build that did not happen; `seen`: what ssh says where Nix did not get through."""
+        from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import (
+            SSH_WORKS,
+            last_words,
+            likely_fix,
+        )
+
         target = self.guest.target
         said = f"Nix says: {last_words(done)}"
         advice = likely_fix(done.stderr, target, order.system)
@@ -248,7 +251,11 @@ class Builder:
         if not paths:
             return ""
         done = self._nix("nix-store", "--delete", *paths)
-        return last_words(done) if done.rc != 0 else ""
+        if done.rc == 0:
+            return ""
+        from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import last_words
+
+        return last_words(done)
 
     def _nix(self, program: str, *arguments: str) -> Completed:
         return self.runner.run([os.path.join(self.directory, program), *arguments], timeout=60, env=_DAEMON)

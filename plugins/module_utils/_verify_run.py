@@ -13,11 +13,11 @@ import time
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _diagnose_run, _machines_effective, _verified, _verify
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import read_generation
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_record import read_generation
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._diagnose_question import text_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, LinuxBuilderError, StateError
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import text_of
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._machines_effective import Machine
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import find_nix
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome

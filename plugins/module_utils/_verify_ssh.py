@@ -21,7 +21,6 @@ import typing as t
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import ALIAS, LOG, Place
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import last_words, likely_fix
 
 SSH = "/usr/bin/ssh"
 _URI = re.compile(r"(?:ssh|ssh-ng)://(?:([A-Za-z0-9_][A-Za-z0-9_.-]*)@)?([A-Za-z0-9_][A-Za-z0-9_.-]*)(?::(\d+))?(?:[/?].*)?")
@@ -140,6 +139,9 @@ class Guest:
         done = self._shell("; ".join([script, *_deletions(leftovers)]))
         answer = [*done.stdout.split("\n"), "", "", ""]
         if not _UUID.fullmatch(answer[0].strip()):
+            # Not at the top of the file: a Mac would compile it in each run in which the guest answers.
+            from ansible_collections.nixmac.linux_builder.plugins.module_utils._verify_explain import last_words, likely_fix
+
             raise StateError(
                 f"{self.target.uri}: the guest does not tell its boot id over ssh: {last_words(done)} "
                 f"{likely_fix(done.stderr, self.target, '')}"

@@ -23,7 +23,7 @@ import pytest
 from builder_under_test import Mac, wait_for
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan, _nix_expression
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_runner import ssh_options
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import ssh_options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.tests.real.company_network import Company, Signed, nix
 

@@ -23,7 +23,8 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _time_machine,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, StateError
 

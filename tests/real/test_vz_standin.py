@@ -15,8 +15,9 @@ import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_image
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_source as source
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import parse_reference
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nix import find_nix

@@ -32,9 +32,10 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_chan
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_drain import Hold
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_job import Job
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_ready import Ready
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service

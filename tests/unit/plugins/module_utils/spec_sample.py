@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 
 SPEC = Spec(
     layout=Layout("/var/lib/b", "/nix/var/nix/profiles/b", "/var/log/b", "b"),

@@ -21,6 +21,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _adopt_disk,
     _adopt_find,
     _adopt_lines,
+    _adopt_mark,
     _adopt_plan,
     _files,
 )
@@ -329,7 +330,7 @@ def adopted(tmp_path: Path, place: str = "a/nixos.qcow2") -> dict[str, t.Any]:
     old.write_bytes(b"original")
     disk = _adopt_disk.describe(str(old), str(new))
     _adopt_disk.move(disk["from"], disk["to"], *uid(), 0o600)
-    return {**disk, **_adopt_disk.mark(disk["to"])}
+    return {**disk, **_adopt_mark.mark(disk["to"])}
 
 
 @pytest.mark.parametrize("name", ["nixos.qcow2.aside-20261123T120000Z", "nixos.qcow2.before"])
@@ -341,7 +342,7 @@ def test_the_disk_that_was_adopted_goes_back_from_aside_and_the_builders_own_doe
     new.rename(new.parent / name)
     new.write_bytes(b"raw disk of vz")
     new.with_name(f"{new.name}.aside-20261123T110000Z").write_bytes(b"another one")
-    assert _adopt_disk.original(disk) == str(new.parent / name)
+    assert _adopt_mark.original(disk) == str(new.parent / name)
     assert _adopt_disk.can_give_back(disk)
     _adopt_disk.give_back(disk)
     assert Path(disk["from"]).read_bytes() == b"original, grown"
@@ -353,7 +354,7 @@ def test_another_disk_is_not_given_back_for_one_that_is_gone(tmp_path: Path) -> 
     new = Path(disk["to"])
     os.rename(new, tmp_path / "kept elsewhere")  # and its number is not used again
     new.write_bytes(b"made anew")
-    assert _adopt_disk.original(disk) is None
+    assert _adopt_mark.original(disk) is None
     assert not _adopt_disk.can_give_back(disk)
     path, reason = _adopt_disk.why_not(disk) or ("", "")
     assert (path, "another file than the adopted disk" in reason) == (str(new), True)
@@ -363,7 +364,7 @@ def test_another_disk_is_not_given_back_for_one_that_is_gone(tmp_path: Path) -> 
 
 def test_a_number_that_is_used_again_is_not_the_disk_where_the_system_tells_its_birth(tmp_path: Path) -> None:
     disk = adopted(tmp_path)
-    assert _adopt_disk.original({**disk, "born": 1.5}) is None
+    assert _adopt_mark.original({**disk, "born": 1.5}) is None
 
 
 def test_a_place_that_is_taken_is_told(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ import typing as t
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _publish
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_cache import (
-    Cache,
-    cache_from,
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_cache import Cache, cache_from
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_cache_take import (
     check_reachable,
     environment,
     missing_there,

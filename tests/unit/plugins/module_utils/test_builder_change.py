@@ -16,8 +16,8 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_change_plan as planning_of_change
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import ROLL_BACK, Journal, Origin
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_removal import generation_links
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_turn import Turn
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import FileError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service

@@ -15,8 +15,10 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _build
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_change_plan import Found, make_change
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import Journal, Origin
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Generation, Plan
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Plan
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_record import Generation
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchd_plist import encode
 

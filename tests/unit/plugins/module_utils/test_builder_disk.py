@@ -21,7 +21,8 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_disk import DiskPlan
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB, Image, Record
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, FileError, StateError
 

@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_journal
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_journal import Journal, Origin
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 
 ORIGIN = Origin("/nix/store/x", 3, {"/wd/run-builder": b"\x00\xff", "/wd/known_hosts": None}, b"<plist/>", True)
 

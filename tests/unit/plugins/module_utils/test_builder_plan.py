@@ -15,8 +15,9 @@ import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_apply, _builder_removal, _files, _newsyslog
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_plan as planning
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_reference import Realised
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import (
     ConfigError,
@@ -395,7 +396,7 @@ def test_a_run_without_any_nix_directory_needs_no_lock() -> None:
 # --- absent ------------------------------------------------------------------------------------------------------
 
 
-def absent(spec: Spec, nix: FakeNix, check_mode: bool = False, keep_data: bool = False) -> planning.Removal:
+def absent(spec: Spec, nix: FakeNix, check_mode: bool = False, keep_data: bool = False) -> _builder_removal.Removal:
     layout = spec.layout
     params = {
         "working_directory": layout.working_directory,

@@ -19,8 +19,10 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _verify_build,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_job import Job
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current, Generation
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_plan import Current
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_record import Generation
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._clock import Skew
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_answer
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_ready as ready
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError, StateError
 

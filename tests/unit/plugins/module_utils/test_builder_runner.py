@@ -20,7 +20,8 @@ import typing as t
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_runner
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout, Spec
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Spec
 
 # dash and, as on macOS, bash called as sh.
 SHELLS = [

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_turn, _job_start, _lock
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_turn import Turn
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._job import Desk

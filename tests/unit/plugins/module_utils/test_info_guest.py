@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _info_guest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Guest
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _files, _manifest
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _adopt_disk, _adopt_mark, _files, _manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _manifest_apply as area
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _manifest_plan as planning
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import StateError
@@ -307,7 +307,7 @@ def adoption(mac: Path, manifest: Manifest, aside: bool) -> tuple[Path, Path]:
     old.write_bytes(b"original")
     disk = _adopt_disk.describe(str(old), str(new))
     old.rename(new)
-    manifest.note_adoption({"disk": {**disk, **_adopt_disk.mark(str(new))}, "loaded": False, "done": True})
+    manifest.note_adoption({"disk": {**disk, **_adopt_mark.mark(str(new))}, "loaded": False, "done": True})
     if aside:
         new.rename(f"{new}.aside-20261123T120000Z")
         new.write_bytes(b"raw disk of vz")
@@ -345,7 +345,7 @@ def test_of_a_disk_that_was_adopted_in_its_place_only_that_one_is_spared(mac: Pa
     disk = mac / "wd/nixos.qcow2"
     disk.parent.mkdir()
     disk.write_bytes(b"original")
-    record = {**_adopt_disk.describe(str(disk), str(disk)), **_adopt_disk.mark(str(disk))}
+    record = {**_adopt_disk.describe(str(disk), str(disk)), **_adopt_mark.mark(str(disk))}
     manifest.note_adoption({"disk": record, "loaded": False, "done": True})
     manifest.claim_tree("builder", str(disk.parent))
     assert manifest.read().spared("builder") == {str(disk.parent), str(disk)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _newsyslog
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_spec import Layout
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
 
 LAYOUT = Layout("/var/lib/linux-builder", "/p", "/var/log/linux-builder.log", "org.nixmac.linux-builder")
 
