@@ -60,6 +60,7 @@ tools)
 specs)
     python tests/tools/check_argument_specs.py .
     python tests/tools/check_variables_table.py .
+    python tests/tools/check_scenarios.py extensions/molecule
     python tests/tools/make_troubleshooting.py --check
     python tests/tools/make_guides.py --check
     python tests/tools/make_variable_table.py --check

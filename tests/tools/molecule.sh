@@ -29,6 +29,8 @@ if [ -e "$ROOT/extensions/molecule/$scenario/mac" ]; then
 fi
 export LINUX_BUILDER_STAND_INS LINUX_BUILDER_TEST_MAC=${LINUX_BUILDER_STAND_INS%% *}
 export LINUX_BUILDER_TEST_INVENTORY=$CACHE/lab/inventory.yml
+# Steps without tests would be passed over.
+[ ! -e "$ROOT/extensions/molecule/$scenario" ] || python "$ROOT/tests/tools/check_scenarios.py" "$ROOT/extensions/molecule" "$scenario" >&2
 # What molecule believes to exist is of no use to a whole run.
 [ "$1" != test ] || rm -rf "$CACHE/molecule"
 mkdir -p "$CACHE/molecule"

@@ -27,6 +27,7 @@ def load(name: str) -> types.ModuleType:
 
 specs = load("check_argument_specs")
 table = load("check_variables_table")
+scenarios = load("check_scenarios")
 summary = load("summary")
 
 DEFAULT = {"linux_builder_port": 31022}
@@ -164,3 +165,33 @@ def test_the_page_of_guides_is_held_to_the_index(tmp_path: Path, change: str, st
     assert "blob/main/CONTRIBUTING.md>" in text
     index.write_text(index.read_text() + change)
     assert guides.main(["--check"], tmp_path) == status
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> t.Callable[[str], list[str]]:
+    """The faults of a scenario with this molecule.yml, whose tests are in tests/there."""
+    (tmp_path / "config.yml").write_text("verifier: {name: testinfra, directory: tests, options: {v: true}}")
+    (tmp_path / "one" / "tests" / "there").mkdir(parents=True)
+    (tmp_path / "one" / "tests" / "there" / "test_it.py").touch()
+    (tmp_path / "one" / "tests" / "empty").mkdir()
+
+    def found(own: str) -> list[str]:
+        (tmp_path / "one" / "molecule.yml").write_text(own)
+        return scenarios.faults(tmp_path, "one")
+
+    return found
+
+
+@pytest.mark.parametrize(
+    ("steps", "more", "fault"),
+    [
+        ("[create, verify]", "", ""),
+        ("[create, verify tests/there]", "", ""),
+        ("[verify, verify tests/empty]", "", "one: the step 'verify tests/empty' finds no tests in tests/empty"),
+        ("[verify tests/there tests/gone]", "", "one: the step 'verify tests/there tests/gone' finds no tests in tests/gone"),
+        ("[verify tests/there]", "verifier: {directory: tests/gone}", "one: the step 'verify' finds no tests in tests/gone"),
+        ("[verify]", "verifier: {directory: tests/there}", ""),
+    ],
+)
+def test_a_step_without_tests_is_a_fault(scenario: t.Callable[[str], list[str]], steps: str, more: str, fault: str) -> None:
+    assert scenario(f"scenario: {{test_sequence: {steps}}}\n{more}") == ([fault] if fault else [])
