@@ -13,8 +13,8 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
-    _archive,  # noqa: F401  # pylint: disable=unused-import  (for what it does when it is imported)
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (  # pylint: disable=unused-import
+    _archive,  # noqa: F401  (for what it does when it is imported)
     _lock,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
