@@ -63,13 +63,13 @@ class Played:
     recap: dict[str, dict[str, int]]
 
     @classmethod
-    def of(cls, done: subprocess.CompletedProcess[str]) -> Played:
+    def of(cls, rc: int, output: str) -> Played:
         """What ansible-playbook said, standard error in its place."""
         recap = {
             match[1]: {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", match[2])}
-            for match in re.finditer(r"^(\S+)\s+: (ok=.*)$", done.stdout, re.MULTILINE)
+            for match in re.finditer(r"^(\S+)\s+: (ok=.*)$", output, re.MULTILINE)
         }
-        return cls(done.returncode, done.stdout, recap)
+        return cls(rc, output, recap)
 
     def says(self, word: str) -> bool:
         """Whether the output has the word. A test asserts this, as pytest would print the output more than once."""
@@ -98,31 +98,38 @@ def environment() -> dict[str, str]:
     return {**os.environ, **plain}
 
 
-def play(name: str, *arguments: str, mac: str = NAME, under: t.Sequence[str] = (), **more: str) -> Played:
-    """Run a playbook to its end. under: a command that the run is an argument of. more: for its environment."""
+def run(command: t.Sequence[str], environ: t.Mapping[str, str]) -> Played:
+    """Run a command that ends as a playbook does, in that environment; nobody is there to answer it."""
     done = subprocess.run(
-        [*under, *argv(name, *arguments, mac=mac)],
+        list(command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=1200,
+        timeout=1800,
         check=False,
-        env={**environment(), **more},
+        env=dict(environ),
     )
-    return Played.of(done)
+    return Played.of(done.returncode, done.stdout)
+
+
+def play(name: str, *arguments: str, mac: str = NAME, under: t.Sequence[str] = (), **more: str) -> Played:
+    """Run a playbook to its end. under: a command that the run is an argument of. more: for its environment."""
+    return run([*under, *argv(name, *arguments, mac=mac)], {**environment(), **more})
 
 
 @contextlib.contextmanager
-def playing(name: str, *arguments: str, mac: str = NAME) -> t.Iterator[subprocess.Popen[str]]:
+def running(
+    command: t.Sequence[str], environ: t.Mapping[str, str], output: int | t.IO[str] = subprocess.PIPE
+) -> t.Iterator[subprocess.Popen[str]]:
     """A run that goes on inside the block and is killed at its end, as a power cut on the controller would."""
     process = subprocess.Popen(
-        argv(name, *arguments, mac=mac),
+        list(command),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
-        env=environment(),
+        env=dict(environ),
         start_new_session=True,
     )
     try:
@@ -133,6 +140,11 @@ def playing(name: str, *arguments: str, mac: str = NAME) -> t.Iterator[subproces
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def playing(name: str, *arguments: str, mac: str = NAME) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    """A run of a playbook that goes on inside the block."""
+    return running(argv(name, *arguments, mac=mac), environment())
 
 
 def interrupt(name: str, task: str, *arguments: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import typing as t
 
 import macs
@@ -30,27 +29,26 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, **plain, **path, **more}
 
 
-def run(argv: t.Sequence[str], **more: str) -> macs.Played:
+def run(command: t.Sequence[str], **more: str) -> macs.Played:
     """Run a command to its end. more: for its environment."""
-    done = subprocess.run(
-        list(argv),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=1800,
-        check=False,
-        env=environment(**more),
-    )
-    return macs.Played.of(done)
+    return macs.run(command, environment(**more))
+
+
+def argv(name: str, limit: str, *arguments: str) -> list[str]:
+    """ansible-playbook for these Macs, with a playbook of the installed artifact."""
+    return ["ansible-playbook", f"nixmac.linux_builder.{name}", f"--inventory={macs.INVENTORY}", f"--limit={limit}", *arguments]
 
 
 def play(name: str, limit: str, *arguments: str, **more: str) -> macs.Played:
     """Run a playbook of the installed artifact for these Macs."""
-    argv = ["ansible-playbook", f"nixmac.linux_builder.{name}", f"--inventory={macs.INVENTORY}", f"--limit={limit}"]
-    return run([*argv, *arguments], **more)
+    return run(argv(name, limit, *arguments), **more)
 
 
 def proved(played: macs.Played) -> list[str]:
     """The Macs of which a run says that a build proved their builder."""
-    return sorted(set(re.findall(r"(mac-\w+): x86_64-linux built in ", played.output)))
+    return sorted(set(proofs(played.output)))
+
+
+def proofs(output: str) -> list[str]:
+    """The Macs of which an output says so, in its order."""
+    return re.findall(r"(mac-\w+): x86_64-linux built in ", output)
