@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+import typing as t
 import uuid
 
 from nixmaclab import engine, image
@@ -21,8 +23,8 @@ _SETTINGS = {
     # The defaults of a Mac with eight cores, the fewest that Apple silicon has: half of them, and as many builds. Those of a
     # stand-in would be the ones of this machine.
     "collection": {"linux_builder_cores": 4},
+    "master": {"linux_builder_cores": 4, "linux_builder_ssh_control_master": True},
 }
-_ALIAS = "/etc/ssh/ssh_config.d/050-bench-control-master.conf"
 # Without a program, as the guest's sandbox has none but its shell (bash). It waits and does not compute: all cores of the
 # emulated VM are one thread of QEMU.
 _SECOND = "read -t 1 -u 3 3<> <(:); echo > $out"
@@ -36,6 +38,11 @@ def expression(count: int, script: str) -> str:
         f'map (n: derivation {{ name = "bench-{mark}-${{toString n}}"; system = "x86_64-linux"; builder = "/bin/sh"; '
         f'args = [ "-c" "{script}" ]; allowSubstitutes = false; }}) (builtins.genList (n: n) {count})'
     )
+
+
+def extra_vars(settings: t.Mapping[str, t.Any]) -> list[str]:
+    """As JSON, so that numbers and truth keep their type."""
+    return ["--extra-vars", json.dumps(settings)]
 
 
 def _build(host: fleet.Host, count: int, script: str) -> float:
@@ -61,12 +68,8 @@ def run(repetitions: int) -> dict[str, dict[str, list[float]]]:
     host = vm.hosts[0]
     for name, settings in _SETTINGS.items():
         core.say(f"builds in a real VM: {name}")
-        measure.converge(vm, extra=[w for key, value in settings.items() for w in ("--extra-vars", f"{key}={value}")])
+        measure.converge(vm, extra=extra_vars(settings))
         found[name] = _repeat(host, repetitions)
-    core.say("builds in a real VM: with ControlMaster")
-    text = r"Host linux-builder\n  ControlMaster auto\n  ControlPath /var/root/.ssh/bench-%C\n  ControlPersist 60\n"
-    host.enter(f"mkdir -p -m 0700 /var/root/.ssh; printf '{text}' > {_ALIAS}")
-    found["master"] = _repeat(host, repetitions)
     engine.call("kill", "nixmac-bench-vm", check=False, capture=True)
     engine.call("rm", "--force", "nixmac-bench-vm", check=False, capture=True)
     return found

@@ -144,8 +144,7 @@ def make_change(spec: Spec, found: Found, files: Plan, origin: Origin, disk: str
         SWITCH: files.changed,
         START: stop or not loaded or not same_job or found.misowned or (found.service is not None and not found.service.running),
         READY: True,
-        # A disk from before goes for good after the proof, so that one is due for a new disk too.
-        PROVE: spec.prove and files.store_path is not None and (origin.store_path != files.store_path or bool(disk) or resumed),
+        PROVE: spec.prove and files.store_path is not None and _unproven(spec, files, origin, bool(disk) or resumed),
     }
     phases = tuple(phase for phase in PHASES if wanted[phase])
     before, after = files.before, files.after
@@ -157,6 +156,17 @@ def make_change(spec: Spec, found: Found, files: Plan, origin: Origin, disk: str
         after += f"VM: {'restarted (' + '; '.join(why) + ')' if stop else 'running'}\n"
         after += f"disk {spec.layout.disk}: {disk}\n" if disk and not stop else ""
     return Change(files, phases, why, before, after, deferrable=DRAIN in phases and why == tuple(reasons))
+
+
+def _unproven(spec: Spec, files: Plan, origin: Origin, unsettled: bool) -> bool:
+    """Whether a build has to show that the builder serves. unsettled: by a new disk, or by a run that did not end.
+
+    A disk from before goes for good after the proof, so that one is due for a new disk too. A first builder proves itself here
+    only where nothing else does it right after: there is nothing to go back to.
+    """
+    if unsettled or origin.store_path == files.store_path:
+        return unsettled
+    return may_run_again(origin, spec) or not spec.verified_next
 
 
 def _reasons(found: Found, files: Plan, same_job: bool) -> list[str]:

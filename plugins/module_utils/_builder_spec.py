@@ -65,6 +65,7 @@ class Spec:
     drain_timeout: float = 600.0  # seconds that running builds may take before the VM is stopped
     force: bool = False  # stop it under running builds
     prove: bool = True  # build once in the new guest before it is trusted
+    verified_next: bool = False  # whether the play does so itself; then only where there is a way back
     keep_generations: int = 3
     uri: str = f"ssh-ng://{USER}@{ALIAS}"  # as the machines file names the builder: whose builds hold up a stop
     # The data disk (_builder_disk) and the hypervisor (_vz).
@@ -174,7 +175,7 @@ def _change_options(params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     numbers = {
         name: _within(name, params[name], low, high) for name, (low, high) in bounds.items() if params.get(name) is not None
     }
-    others = {name: params[name] for name in ("force", "prove", "uri") if params.get(name) is not None}
+    others = {name: params[name] for name in ("force", "prove", "verified_next", "uri") if params.get(name) is not None}
     return {**numbers, **others}
 
 

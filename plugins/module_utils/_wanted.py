@@ -166,10 +166,14 @@ def _area(name: str, plans: t.Callable[[Wanted, Runner], t.Iterable[Change]], wa
 
 
 def due(found: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
-    """Names of the areas whose roles have to run: from the first that has something to do, as the later ones build on it."""
+    """Names of the areas whose roles have to run: from the first that has something to do, as the later ones build on it.
+
+    But for the trusted users: of what comes before them, only an adoption touches Nix' configuration.
+    """
     names = [str(area["area"]) for area in found]
     first = next((number for number, area in enumerate(found) if area["due"]), len(names))
-    return names[first:]
+    alone = {str(area["area"]) for area in found if area["area"] == "trusted_users" and not area["due"]}
+    return [name for name in names[first:] if name not in alone or names[first] == "adopt"]
 
 
 def difference(change: Change) -> list[str]:
@@ -216,12 +220,10 @@ def _nix_conf(wanted: Wanted, **request: t.Any) -> Change:
     return Change(done.changed, done.before or "", done.after or "", _due.remarks(done.warnings))
 
 
-def _trusted_users(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
+def _trusted_users(wanted: Wanted, _runner: Runner) -> t.Iterator[Change]:
     users = wanted["trusted_users"]
     yield _nix_conf(wanted, append={"trusted-users": users} if users else {}, absent=[] if users else ["trusted-users"])
-    # The role restarts the daemon too where delegation does not come after it. Delegation reports it as drift.
-    report = wanted.daemon(runner)
-    yield Change(False, due=report.decision.reason if report.decision.required else _due.daemon(report))
+    # What the Nix daemon needs is delegation's to tell; a run without that role enters this one in its place.
 
 
 def _builder_area(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:

@@ -205,6 +205,13 @@ options:
     description: Build one derivation in the VM before a change of its closure or disk counts as done, with O(state=running).
     type: bool
     default: true
+  verified_next:
+    description:
+      - Whether the play proves the builder right after this task (M(nixmac.linux_builder.builder_verify)). Then a first builder, which
+        there is none to go back from, has only to answer here, over authenticated ssh and with its Nix daemon.
+      - Wherever a builder or a disk from before would be put back, O(prove) holds all the same.
+    type: bool
+    default: false
   keep_generations:
     description:
       - Generations of O(profile) to keep. The present one and the one that served before it are kept in any case.
@@ -417,6 +424,7 @@ def main() -> t.NoReturn:
             "stock_guest": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 300},
             "prove": {"type": "bool", "default": True},
+            "verified_next": {"type": "bool", "default": False},
             "keep_generations": {"type": "int", "default": 3},
             "keep_data": {"type": "bool", "default": False},
             "_job": {"type": "dict"},

@@ -21,7 +21,7 @@ FILE = "@/etc/nix/machines"
 
 
 def line(form: str, reaching: str, exists: bool = False, needed: bool = False, **given: t.Any) -> t.Any:
-    tasks = yaml.safe_load((ROLE / "tasks" / "main.yml").read_text(encoding="utf-8"))
+    tasks = yaml.safe_load((ROLE / "tasks" / "known.yml").read_text(encoding="utf-8"))
     block = next(task["block"] for task in tasks if "block" in task)
     templates = next(task["vars"] for task in block if "_linux_builder_line" in task.get("vars", {}))
     known = {

@@ -90,6 +90,29 @@ def test_without_prove_no_build_is_asked_for() -> None:
     assert "prove" not in make_change(dataclasses.replace(SPEC, prove=False), found(), UPGRADE, ORIGIN).phases
 
 
+STOPPED = dataclasses.replace(ORIGIN, loaded=False)
+
+
+@pytest.mark.parametrize(
+    ("origin", "disk", "journal", "proved"),
+    [
+        pytest.param(Origin(), "", False, False, id="a first builder"),
+        pytest.param(Origin(), "made anew", False, True, id="a first builder, and a disk from before"),
+        pytest.param(Origin(), "", True, True, id="a first builder whose run was killed"),
+        pytest.param(ORIGIN, "", False, True, id="one to go back to"),
+        pytest.param(STOPPED, "", False, True, id="one to go back to, which does not run"),
+        pytest.param(dataclasses.replace(ORIGIN, plist=None), "", False, False, id="none that could run"),
+    ],
+)
+def test_a_proof_that_follows_stands_for_that_of_a_first_builder_alone(
+    origin: Origin, disk: str, journal: bool, proved: bool
+) -> None:
+    state = found(None, None, journal=Journal("ready", "x", origin) if journal else None)
+    followed = make_change(dataclasses.replace(SPEC, verified_next=True), state, UPGRADE, origin, disk)
+    assert ("prove" in followed.phases) is proved
+    assert "prove" in make_change(SPEC, state, UPGRADE, origin, disk).phases
+
+
 def test_a_run_that_was_killed_before_the_proof_proves_it() -> None:
     """The profile is switched, the job runs; only what served before tells that it is another."""
     state = found(journal=Journal("ready", "x", ORIGIN))

@@ -263,17 +263,17 @@ def test_an_area_that_cannot_be_read_says_why(asked, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("variables", "area", "due"),
+    ("variables", "due", "roles"),
     [
-        ({"package_update": True}, 3, "asked for the newest"),
-        ({"exposed": ["/nix/store/x: a private key"]}, 1, "it changes something"),
-        ({}, 4, "its content was not given"),  # the ssh alias, which the controller fills in
+        ({"package_update": True}, "asked for the newest", ["builder", "delegation"]),
+        ({"exposed": ["/nix/store/x: a private key"]}, "it changes something", ["credentials", "builder", "delegation"]),
+        ({}, "its content was not given", ["delegation"]),  # the ssh alias, which the controller fills in
     ],
 )
-def test_what_a_role_has_to_do(asked, variables, area, due):
+def test_what_a_role_has_to_do(asked, variables, due, roles):
     found = _wanted.drift(wanted(**variables), Runner())
-    assert found[area]["due"] == due
-    assert _wanted.due(found) == [other["area"] for other in found[area:]]
+    assert next(area["due"] for area in found if area["area"] == roles[0]) == due
+    assert _wanted.due(found) == roles
 
 
 def test_a_warning_is_shown_by_the_role_that_has_it(asked, monkeypatch):
@@ -290,6 +290,8 @@ def test_a_role_is_due_where_an_earlier_one_is():
     assert _wanted.due(areas) == []
     areas[3]["due"] = "the VM is not ready (booting)"
     assert _wanted.due(areas) == ["builder", "delegation"]
+    areas[1]["due"] = "it changes something"
+    assert _wanted.due(areas) == ["credentials", "builder", "delegation"], "nothing before the trusted users bears on them"
     areas[0]["due"] = "it changes something"
     assert _wanted.due(areas) == ["adopt", "credentials", "trusted_users", "builder", "delegation"]
     assert _wanted.due([]) == []
