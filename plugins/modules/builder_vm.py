@@ -207,8 +207,8 @@ options:
     default: true
   verified_next:
     description:
-      - Whether the play proves the builder right after this task (M(nixmac.linux_builder.builder_verify)). Then a first builder, which
-        there is none to go back from, has only to answer here, over authenticated ssh and with its Nix daemon.
+      - Whether the play proves the builder right after this task (M(nixmac.linux_builder.builder_verify)). Then a Mac's first
+        builder, without one to go back to, has only to answer here, over authenticated ssh and with its Nix daemon.
       - Wherever a builder or a disk from before would be put back, O(prove) holds all the same.
     type: bool
     default: false

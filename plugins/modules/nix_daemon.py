@@ -109,55 +109,11 @@ running:
   elements: str
 """
 
-import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _module
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import RESTART_TIMEOUT, Daemon, Options
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._lock import WAIT
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
-
-
-def execute(params: dict[str, t.Any], check_mode: bool) -> Outcome:
-    """Bring the daemon to its configuration."""
-    options = Options(
-        label=params["label"],
-        drain_timeout=params["drain_timeout"],
-        force=params["force"],
-        record=params["record"],
-        pending=params["pending"],
-        forget=params["state"] == "forgotten",
-    )
-    report = Daemon(options).run(check_mode)
-    decision = report.decision
-    restart = report.restarted or (check_mode and decision.required)
-    warnings = []
-    if report.deferred:
-        warnings.append(
-            f"{report.label}: not restarted, because builds are running: {', '.join(report.running)}. "
-            "It still uses its old configuration. Run again later, or with force: true."
-        )
-    return Outcome(
-        changed=restart or report.forgotten,
-        result={
-            "label": report.label,
-            "required": decision.required,
-            "restarted": report.restarted,
-            "deferred": report.deferred,
-            "reason": decision.reason,
-            "running": report.running,
-        },
-        before=f"{report.label}: {decision.reason}\n" if restart else "",
-        after=f"{report.label}: restarted\n" if restart else "",
-        header=f"launchd job {report.label}",
-        warnings=warnings,
-    )
-
-
-def lock(params: dict[str, t.Any]) -> tuple[str, float]:
-    """Only one run restarts the daemon; the next finds it restarted."""
-    return "/nix/var/nix", float(params["drain_timeout"]) + RESTART_TIMEOUT + WAIT
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_apply import execute, lock
 
 
 def main() -> None:

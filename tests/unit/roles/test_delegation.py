@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the delegation role writes as `builders`, rendered from its own task."""
+"""What the delegation role writes as `builders` in the form of the manual, rendered from its own task."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ LINE = "ssh-ng://builder@localhost x86_64-linux /k 2 1 kvm,nixos-test - cGlu"
 FILE = "@/etc/nix/machines"
 
 
-def line(form: str, reaching: str, exists: bool = False, needed: bool = False, **given: t.Any) -> t.Any:
-    tasks = yaml.safe_load((ROLE / "tasks" / "known.yml").read_text(encoding="utf-8"))
+def line(reaching: str, exists: bool = False, **given: t.Any) -> t.Any:
+    tasks = yaml.safe_load((ROLE / "tasks" / "manual.yml").read_text(encoding="utf-8"))
     block = next(task["block"] for task in tasks if "block" in task)
     templates = next(task["vars"] for task in block if "_linux_builder_line" in task.get("vars", {}))
     known = {
-        "linux_builder_form": form,
         "linux_builder_systems": ["x86_64-linux"],
         "linux_builder_key_path": "/k",
         "linux_builder_max_jobs": 2,
@@ -34,7 +33,7 @@ def line(form: str, reaching: str, exists: bool = False, needed: bool = False, *
         "linux_builder_mandatory_features": [],
         "_linux_builder_pin": "cGlu",
         "_linux_builder_probe": {"defaults": {"systems": ["aarch64-linux"], "features": ["nixos-test"]}},
-        "_linux_builder_entry": {"builders_reaching": reaching, "builders_needed": needed},
+        "_linux_builder_entry": {"builders_reaching": reaching},
         "_linux_builder_machines": {"stat": {"exists": exists}},
         **given,
     }
@@ -59,7 +58,7 @@ def line(form: str, reaching: str, exists: bool = False, needed: bool = False, *
     ],
 )
 def test_the_manuals_line_keeps_the_builders_of_others(reaching: str, exists: bool, value: str) -> None:
-    assert line("manual", reaching, exists) == {"builders": value}
+    assert line(reaching, exists) == {"builders": value}
 
 
 @pytest.mark.parametrize("words", ["x86_64-linux,i686-linux", "x86_64-linux, i686-linux", ["x86_64-linux", "i686-linux"]])
@@ -71,14 +70,9 @@ def test_the_manuals_line_from_texts(words: t.Any) -> None:
         "linux_builder_mandatory_features": "benchmark",
     }
     wanted = "ssh-ng://builder@localhost x86_64-linux,i686-linux /k 2 1 kvm,benchmark,nixos-test benchmark cGlu"
-    assert line("manual", FILE, **given) == {"builders": wanted}
+    assert line(FILE, **given) == {"builders": wanted}
 
 
 def test_no_system_named_is_that_of_the_mac() -> None:
     for nothing in ("", []):
-        assert " aarch64-linux /k " in line("manual", FILE, linux_builder_systems=nothing)["builders"]
-
-
-def test_the_alias_form_needs_a_line_only_where_the_machines_file_is_not_reached() -> None:
-    assert line("alias", FILE) == {}
-    assert line("alias", f"ssh-ng://other;{FILE}", needed=True) == {"builders": f"ssh-ng://other;{FILE}"}
+        assert " aarch64-linux /k " in line(FILE, linux_builder_systems=nothing)["builders"]

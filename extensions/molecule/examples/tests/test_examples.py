@@ -102,6 +102,7 @@ CHECK_ONLY = {
     "launchd_service": "programs of the example's",
     "coming-from-community-general-launchd": "a program of the example's",
     "nix_conf": "trusted users",
+    "nix_delegation": "another entry",
     "nix_machine": "another key",
     "ssh_host_key": "another key",
 }

@@ -12,6 +12,7 @@ import typing as t
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _daemon_apply
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Options, Report
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_state import Decision
 from ansible_collections.nixmac.linux_builder.plugins.modules import nix_daemon
@@ -38,7 +39,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch, report: Report) -> list[tuple[Option
             asked.append((self.options, check_mode))
             return report
 
-    monkeypatch.setattr(nix_daemon, "Daemon", Daemon)
+    monkeypatch.setattr(_daemon_apply, "Daemon", Daemon)
     return asked
 
 

@@ -28,6 +28,7 @@ BOUNDS = {
     "launchd_service": 57,
     "nix_conf": 56,
     "nix_daemon": 51,
+    "nix_delegation": 102,
     "nix_machine": 73,
     "ssh_host_key": 50,
 }

@@ -79,11 +79,11 @@ def test_without_the_proof_it_looks_once() -> None:
     ("damage", "needed", "changes"),
     [
         # The VM is gone, and nothing else.
-        (f"launchctl bootout system/{macs.LABEL}", {"builder_vm", "nix_machine", "nix_daemon"}, 1),
-        (f"rm {macs.SSH_ALIAS}", {"nix_machine", "builder_manifest", "nix_conf", "nix_daemon"}, 1),
+        (f"launchctl bootout system/{macs.LABEL}", {"builder_vm", "nix_delegation"}, 1),
+        (f"rm {macs.SSH_ALIAS}", {"nix_delegation"}, 1),
         # Changes nothing that anybody asked for, but the next change would be judged without it. Without it the daemon is started
         # anew where its configuration is about as old as it.
-        ("rm /var/db/nixmac.linux_builder/daemon.json", {"nix_conf", "builder_vm", "nix_machine", "nix_daemon"}, None),
+        ("rm /var/db/nixmac.linux_builder/daemon.json", {"nix_delegation"}, None),
     ],
 )
 def test_what_is_to_be_done_is_done(mac: macs.Mac, damage: str, needed: set[str], changes: int | None) -> None:
@@ -99,7 +99,7 @@ def test_files_that_teardown_would_not_know_are_claimed_again(mac: macs.Mac) -> 
     mac.shell(f"mv {manifest} {manifest}.kept")
     try:
         played = site("--skip-tags=verify")
-        assert {"ssh_host_key", "builder_vm", "nix_machine"} <= set(played.modules()), played.modules()
+        assert {"ssh_host_key", "builder_vm", "nix_delegation"} <= set(played.modules()), played.modules()
         assert played.changed() == 0, played.output
         quiet("--skip-tags=verify", modules=[PROBE])
     finally:
@@ -109,7 +109,7 @@ def test_files_that_teardown_would_not_know_are_claimed_again(mac: macs.Mac) -> 
 
 def test_one_changed_setting_runs_its_role_and_those_after_it() -> None:
     played = site("--skip-tags=verify", "--check", "--extra-vars=linux_builder_speed_factor=2")
-    assert set(played.modules()) == {PROBE, "nix_machine", "builder_manifest", "nix_conf", "nix_daemon"}
+    assert set(played.modules()) == {PROBE, "nix_delegation"}
     assert played.changed() == 1, played.output
 
 
@@ -118,5 +118,5 @@ def test_a_role_alone_never_relies_on_the_look_of_another_play() -> None:
     playbook = macs.ROOT / "extensions" / "molecule" / "default" / "tests" / "other_variables.yml"
     played = macs.play(str(playbook), "--check", "-vvv")
     assert played.rc == 0, played.output
-    assert played.modules() == [PROBE, "nix_machine", "builder_manifest", "nix_conf", "nix_daemon"]
+    assert played.modules() == [PROBE, "nix_delegation"]
     assert played.changed() == 1, played.output
