@@ -139,8 +139,12 @@ def _fleet_part(wanted: plan.Scope, data: dict[str, t.Any]) -> None:
     from . import fleet
 
     fleets = {name: fleet.Fleet(name) for name in (core.COLLECTION, core.BASELINE)}
-    data.update(hosts=wanted.hosts, scope=dataclasses.asdict(wanted))
-    data["samples"] = [sample.as_dict() for sample in _samples(wanted, fleets)]
+    data.update(hosts=wanted.hosts, scope=dataclasses.asdict(wanted), samples=[], repeated=[])
+    for sample in _samples(wanted, fleets, data["repeated"]):
+        data["samples"].append(sample.as_dict())
+        # Where a later run ends it all, what was measured before is still there.
+        _write(core.CACHE / "partial.json", data)
+    data["facts"]["runs repeated"] = str(len(data["repeated"]))
 
 
 def _builds_part(wanted: plan.Scope, data: dict[str, t.Any]) -> None:
@@ -166,30 +170,44 @@ def _grow(fleets: t.Mapping[str, fleet.Fleet], count: int) -> None:
     fleet.write_inventory(fleets.values(), measure.FORKS)
 
 
-def _samples(wanted: plan.Scope, fleets: t.Mapping[str, fleet.Fleet]) -> list[Sample]:
+def _samples(wanted: plan.Scope, fleets: t.Mapping[str, fleet.Fleet], repeated: list[str]) -> t.Iterator[Sample]:
+    """Each run's, as it was made. repeated: gets the reason of each that had to be run again."""
     from . import measure
 
-    found: list[Sample] = []
-
-    def take(step: plan.Step) -> None:
+    def take(step: plan.Step) -> Sample:
         used = fleets[step.contender if step.contender in fleets else core.COLLECTION]
-        sample = measure.run(step.contender, step.case, used, step.hosts)
-        found.append(sample)
+        sample = again(step, used, repeated)
         say(_line(step, sample))
+        return sample
 
     _grow(fleets, wanted.hosts)
     steps = plan.main_part(wanted)
     for index, step in enumerate(steps):
         if plan.undone_before(steps, index):
             fleets[step.contender].undo()
-        take(step)
+        yield take(step)
     if wanted.most > wanted.hosts:
         _grow(fleets, wanted.most)
-        # A copy is one that was restarted, where the collection may restart the Nix daemon once more.
+        # A copy is one that was restarted, and what is noted about its Nix daemon is of another process.
         measure.converge(fleets[core.COLLECTION], wanted.hosts)
     for step in plan.growth_part(wanted):
-        take(step)
-    return found
+        yield take(step)
+
+
+def again(step: plan.Step, used: fleet.Fleet, repeated: list[str]) -> Sample:
+    """The step's sample. One of a hundred runs on hundred hosts may stumble: it is made once more, and that is told."""
+    from . import measure
+
+    try:
+        return measure.run(step.contender, step.case, used, step.hosts)
+    except BenchError as problem:
+        say(f"once more: {problem}")
+        repeated.append(str(problem))
+    if step.case == core.FIRST:
+        used.undo()
+    elif step.contender in (core.COLLECTION, core.BASELINE):
+        measure.converge(used)
+    return measure.run(step.contender, step.case, used, step.hosts)
 
 
 def _line(step: plan.Step, sample: Sample) -> str:

@@ -166,16 +166,19 @@ def _playbook(
     peak = watch.stop()
     wrong = check(log.read_text(encoding="utf-8"), case, names)
     if process.returncode != 0 or wrong:
+        # The next run of the same case would write over it.
+        log = log.replace(log.with_suffix(".failed.log"))
         raise BenchError(f"{contender}, {case}, {len(hosts)} hosts: {wrong or f'exit status {process.returncode}'}. See {log}")
     return seconds, used.ru_utime + used.ru_stime, peak
 
 
 def converge(fleet: Fleet, after: int = 0, extra: t.Sequence[str] = ()) -> None:
-    """Bring the hosts after so many to the state of the collection, unmeasured."""
+    """Bring the hosts after so many to the state that the fleet's contender leaves, unmeasured."""
     control = pathlib.Path(tempfile.mkdtemp(prefix="nb", dir="/tmp"))
     try:
-        words = [*arguments(core.COLLECTION, core.UNCHANGED, fleet.setting), *extra]
-        _playbook(core.COLLECTION, _CONVERGE, fleet.hosts[after:], words, control)
+        contender = core.BASELINE if fleet.contender == core.BASELINE else core.COLLECTION
+        words = [*arguments(contender, core.UNCHANGED, fleet.setting), *extra]
+        _playbook(contender, _CONVERGE, fleet.hosts[after:], words, control)
     finally:
         close(control)
 

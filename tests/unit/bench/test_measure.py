@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from pathlib import Path
 
 import pytest
-from nixmacbench import acct, core, fleet, measure, tree
+from nixmacbench import acct, cli, core, fleet, measure, plan, throughput, tree
 from nixmaclab import processes
 
 SESSION = 5
@@ -129,3 +130,60 @@ def test_memory_is_that_of_a_process_and_all_below_it(tmp_path: Path) -> None:
     pids = tree.tree(7, tmp_path)
     assert sorted(pids) == [7, 8, 9, 11]
     assert tree.resident([*pids, 12345], tmp_path) == 36 * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_the_settings_of_the_builds_keep_their_type() -> None:
+    option, text = throughput.extra_vars({"linux_builder_cores": 4, "linux_builder_ssh_control_master": True})
+    assert option == "--extra-vars"
+    assert json.loads(text) == {"linux_builder_cores": 4, "linux_builder_ssh_control_master": True}
+
+
+class Stumbling(fleet.Fleet):
+    """A fleet whose first runs fail; what was done with it, in order."""
+
+    def __init__(self, contender: str, failures: int) -> None:
+        super().__init__(contender)
+        self.failures = failures
+        self.done: list[str] = []
+
+    def undo(self) -> None:
+        self.done.append("undo")
+
+    def converge(self) -> None:
+        self.done.append("converge")
+
+    def run(self) -> str:
+        self.done.append("run")
+        if self.done.count("run") <= self.failures:
+            raise core.BenchError("stumbled")
+        return "sample"
+
+
+@pytest.fixture
+def _stumbling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "run", lambda _contender, _case, used, _hosts: used.run())
+    monkeypatch.setattr(measure, "converge", lambda used: used.converge())
+
+
+@pytest.mark.usefixtures("_stumbling")
+@pytest.mark.parametrize(
+    ("contender", "case", "failures", "done"),
+    [
+        (core.COLLECTION, core.UNCHANGED, 0, ["run"]),
+        (core.COLLECTION, core.UNCHANGED, 1, ["run", "converge", "run"]),
+        (core.BASELINE, core.FIRST, 1, ["run", "undo", "run"]),
+        (core.SSH, core.ANSWER, 1, ["run", "run"]),
+    ],
+)
+def test_a_run_that_stumbled_is_made_once_more(contender: str, case: str, failures: int, done: list[str]) -> None:
+    used, repeated = Stumbling(contender, failures), []
+    assert cli.again(plan.Step(contender, case, 20, 0), used, repeated) == "sample"
+    assert (used.done, repeated) == (done, ["stumbled"] * failures)
+
+
+@pytest.mark.usefixtures("_stumbling")
+def test_a_run_that_stumbles_twice_ends_it_all() -> None:
+    used = Stumbling(core.COLLECTION, 2)
+    with pytest.raises(core.BenchError, match="stumbled"):
+        cli.again(plan.Step(core.COLLECTION, core.UNCHANGED, 20, 0), used, [])
+    assert used.done.count("run") == 2
