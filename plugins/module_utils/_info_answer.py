@@ -68,6 +68,7 @@ def _look(params: dict[str, t.Any], question: _info.Question) -> dict[str, t.Any
         result["problems"] += [problem.as_dict() for problem in found]
     if params["wanted"] is not None:
         words = [str(key["message"]) for key in result["exposed_keys"]]
-        drift = _wanted.drift(_wanted.Wanted(params["wanted"], info, result["defaults"], words), host.runner)
+        made = _wanted.Wanted(params["wanted"], info, result["defaults"], words)
+        drift = _wanted.drift(made, host.runner, params["first_due"])
         result.update(drift=drift, due=_wanted.due(drift))
     return result

@@ -34,6 +34,9 @@ OWNER = "nixmac.linux_builder"
 ALIAS_PATH = "/etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf"
 PREFIX = "linux_builder_"
 
+# Only an adoption before it can give this role something to do.
+_ALONE = "trusted_users"
+_FOLLOWS = "a role before it has something to do"
 _MOST_LINES = 20
 _WIDEST = 200
 
@@ -136,11 +139,12 @@ class Wanted:
         return int(self["max_jobs"] or self["cores"] or self.defaults["max_jobs"])
 
 
-def drift(wanted: Wanted, runner: Runner) -> list[dict[str, t.Any]]:
+def drift(wanted: Wanted, runner: Runner, first_due: bool = False) -> list[dict[str, t.Any]]:
     """What each role would change: [{area, changed, changes, error, due}].
 
     area: the role's name. changed: null where `error` says why it cannot be told. changes: lines of the diffs.
     due: why the role has to run, in words; null where it would do nothing at all.
+    first_due: no look at the roles that are due because one before them is (see `due`): their `changed` is null.
     """
     areas: tuple[tuple[str, t.Callable[[Wanted, Runner], t.Iterable[Change]]], ...] = (
         ("adopt", _adopt),
@@ -149,7 +153,15 @@ def drift(wanted: Wanted, runner: Runner) -> list[dict[str, t.Any]]:
         ("builder", _builder_area),
         ("delegation", _delegation),
     )
-    return [_area(name, plans, wanted, runner) for name, plans in areas]
+    found: list[dict[str, t.Any]] = []
+    for name, plans in areas:
+        follows = first_due and name != _ALONE and any(area["due"] for area in found if area["area"] != _ALONE)
+        found.append(_answer(name, None, due=_FOLLOWS) if follows else _area(name, plans, wanted, runner))
+    return found
+
+
+def _answer(name: str, changed: bool | None, **more: t.Any) -> dict[str, t.Any]:
+    return {"area": name, "changed": changed, "changes": [], "error": None, "due": None, **more}
 
 
 def _area(name: str, plans: t.Callable[[Wanted, Runner], t.Iterable[Change]], wanted: Wanted, runner: Runner) -> dict[str, t.Any]:
@@ -158,11 +170,11 @@ def _area(name: str, plans: t.Callable[[Wanted, Runner], t.Iterable[Change]], wa
     except (LinuxBuilderError, OSError) as exc:
         # The role says it again where it matters, in its module's own words.
         words = exc.message if isinstance(exc, LinuxBuilderError) else f"{exc.filename or 'the system'}: {exc.strerror or exc}."
-        return {"area": name, "changed": None, "changes": [], "error": words, "due": "it cannot be told what it would do"}
+        return _answer(name, None, error=words, due="it cannot be told what it would do")
     changes = [change for change in plan if change.changed]
     lines = [line for change in changes for line in difference(change)]
     why = ["it changes something"] if changes else [change.due for change in plan if change.due]
-    return {"area": name, "changed": bool(changes), "changes": lines[:_MOST_LINES], "error": None, "due": why[0] if why else None}
+    return _answer(name, bool(changes), changes=lines[:_MOST_LINES], due=why[0] if why else None)
 
 
 def due(found: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
@@ -172,7 +184,7 @@ def due(found: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
     """
     names = [str(area["area"]) for area in found]
     first = next((number for number, area in enumerate(found) if area["due"]), len(names))
-    alone = {str(area["area"]) for area in found if area["area"] == "trusted_users" and not area["due"]}
+    alone = {str(area["area"]) for area in found if area["area"] == _ALONE and not area["due"]}
     return [name for name in names[first:] if name not in alone or names[first] == "adopt"]
 
 

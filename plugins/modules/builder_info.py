@@ -92,6 +92,12 @@ options:
       - Variables of this collection's roles with their values, under their full names (C(linux_builder_)...), to get RV(drift).
       - C(ssh_alias) is the text that the role C(delegation) makes of its template; without it that file is not looked at.
     type: dict
+  first_due:
+    description:
+      - Whether RV(due) is all that O(wanted) is for. Then no role after the first that has something to do is looked at, and
+        C(changed) of these in RV(drift) is null.
+    type: bool
+    default: false
   log_path:
     description: File with the VM's console. Its last lines are evidence for O(deep).
 notes:
@@ -302,6 +308,7 @@ def main() -> None:
             "adopt_directory": {"type": "path"},
             "ssh_control_master": {"type": "bool", "default": False},
             "wanted": {"type": "dict"},
+            "first_due": {"type": "bool", "default": False},
             "deep": {"type": "bool", "default": False},
             "deep_timeout": {"type": "int", "default": 60},
             "systems": {"type": "list", "elements": "str"},

@@ -276,6 +276,21 @@ def test_what_a_role_has_to_do(asked, variables, due, roles):
     assert _wanted.due(found) == roles
 
 
+def test_what_follows_from_an_earlier_role_is_not_looked_at(asked):
+    variables = {"exposed": ["/nix/store/x: a private key"]}
+    everything = _wanted.drift(wanted(**variables), Runner())
+    asked.clear()
+    found = _wanted.drift(wanted(**variables), Runner(), first_due=True)
+    assert _wanted.due(found) == _wanted.due(everything) == ["credentials", "builder", "delegation"]
+    assert [area["changed"] for area in found] == [False, True, False, None, None]
+    assert "builder_vm" not in asked
+    assert "nix_machine" not in asked
+    # The trusted users are no reason to leave out a look at the VM.
+    settled = _wanted.drift(wanted(), Runner(), first_due=True)
+    assert "builder_vm" in asked
+    assert settled == _wanted.drift(wanted(), Runner())
+
+
 def test_a_warning_is_shown_by_the_role_that_has_it(asked, monkeypatch):
     warned = Outcome(False, {}, "", "", warnings=["/etc/nix/nix.conf: overrides it."])
     monkeypatch.setattr(_nixconf, "run", lambda _options, _check_mode: warned)
