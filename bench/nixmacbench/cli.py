@@ -188,7 +188,8 @@ def _samples(wanted: plan.Scope, fleets: t.Mapping[str, fleet.Fleet], repeated: 
         yield take(step)
     if wanted.most > wanted.hosts:
         _grow(fleets, wanted.most)
-        # A copy is one that was restarted, and what is noted about its Nix daemon is of another process.
+        # What is noted about a copy's Nix daemon is of another process; and where the copy was started right after it was made,
+        # its configuration is about as new as its daemon, which is restarted then. Both settled once, it stays as it is.
         measure.converge(fleets[core.COLLECTION], wanted.hosts)
     for step in plan.growth_part(wanted):
         yield take(step)
