@@ -98,6 +98,7 @@ EXAMPLES = r"""
         IdentityFile /etc/nix/builder_ed25519
     settings:
       builders-use-substitutes: true
+  become: true
 """
 
 RETURN = r"""
