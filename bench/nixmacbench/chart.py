@@ -34,7 +34,7 @@ def _svg(height: float, title: str, parts: t.Iterable[str]) -> str:
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" role="img" '
         f'aria-label="{html.escape(title)}">\n'
-        f"<!-- {_LICENCE} -->\n<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n"
+        f"<!--{_LICENCE}-->\n<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n"
     )
     return head + "\n".join(parts) + "\n</svg>\n"
 

@@ -33,12 +33,12 @@ cp -r rst/. build-rst 2>/dev/null || cp -r rst build-rst
 cp -r temp-rst/. build-rst/
 # The guides as they are. What they link outside of docs/ is shown at its place in the repository.
 mkdir -p build-rst/guides
-cp "$ROOT"/docs/*.md "$ROOT/docs/fleet-report.schema.json" build-rst/guides/
+cp "$ROOT"/docs/*.md "$ROOT"/docs/*.svg "$ROOT"/docs/*.json build-rst/guides/
 mv build-rst/guides/README.md build-rst/guides/index.md
 repository=$(sed -n 's/^repository: //p' "$ROOT/galaxy.yml")
 sed -i -e "s|](\.\./|]($repository/blob/main/|g" -e 's|](README\.md)|](index.md)|g' \
     -e "s|](examples/|]($repository/blob/main/docs/examples/|g" \
-    -e 's|](\(fleet-report\.schema\.json\))|](path:\1)|g' build-rst/guides/*.md
+    -e 's|](\([a-z.-]*\.json\))|](path:\1)|g' build-rst/guides/*.md
 {
     printf '\n```{toctree}\n:hidden:\n\n'
     sed -n 's|^[0-9]*\. \[[^]]*](\([a-z-]*\)\.md).*|\1|p' "$ROOT/docs/README.md"

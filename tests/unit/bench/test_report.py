@@ -98,6 +98,7 @@ def test_charts_are_svg_with_a_bar_for_each_and_words() -> None:
     for text in (chart.cases(samples, 20), chart.growth(samples)):
         root = ET.fromstring(text)
         assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert all(line == line.rstrip() for line in text.splitlines())
         words = "".join(root.itertext())
         assert "this collection" in words
         assert "baseline" in words
