@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-# own_mac.sh [ARGUMENT...]: the scenario own_mac as docs/own-ci.md has it: from the installed artifact, not the checkout,
-# against an inventory of one's own. A stand-in that is started by hand, under another name, plays that Mac.
+# own_mac.sh [ARGUMENT...]: the scenario own_mac as docs/own-ci.md has it: the installed artifact, not the checkout, against an
+# inventory of one's own. A stand-in that is started by hand, under another name, plays that Mac.
 set -euo pipefail
 # shellcheck source=common.sh
 . "$(dirname -- "$0")/common.sh"
@@ -28,8 +28,9 @@ with open(path) as stream:
 json.dump({"macs": {"hosts": {name: macs["hosts"][stand_in]}, "vars": macs["vars"]}}, sys.stdout)
 PYTHON
 
-# Nothing else of the checkout's is there; molecule's state neither.
-unset LINUX_BUILDER_ROOT LINUX_BUILDER_STAND_INS ANSIBLE_COLLECTIONS_PATH
+# What molecule.sh sets is not there, nor are its state and the checkout's collection.
+unset LINUX_BUILDER_ROOT LINUX_BUILDER_STAND_INS
+export ANSIBLE_COLLECTIONS_PATH="$INSTALLED"
 export ANSIBLE_HOME="$work/ansible" ANSIBLE_SSH_CONTROL_PATH_DIR="$work" MOLECULE_EPHEMERAL_DIRECTORY="$work/molecule" NO_COLOR=1
 cd "$work"
-"$INSTALLED/ansible_collections/$NAMESPACE/$NAME/extensions/molecule/own_mac/run.sh" inventory.yml "$NAME_THERE" "$@"
+"$ROOT/extensions/molecule/own_mac/run.sh" inventory.yml "$NAME_THERE" "$@"
