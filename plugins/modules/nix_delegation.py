@@ -123,15 +123,15 @@ required:
   returned: success
   type: bool
 restarted:
-  description: Whether it was.
+  description: Whether the Nix daemon was restarted, and answers.
   returned: success
   type: bool
 deferred:
-  description: Whether that was put off because builds are running.
+  description: Whether a needed restart of the Nix daemon was left to a later run, because builds were running.
   returned: success
   type: bool
 reason:
-  description: Why, or why not.
+  description: Why a restart of the Nix daemon is needed or not.
   returned: success
   type: str
   sample: "settings changed since the daemon started: builders-use-substitutes"
