@@ -49,9 +49,9 @@ def _parser() -> argparse.ArgumentParser:
 _HELP = {
     "hosts": "hosts of the main part (20)",
     "unchanged": "repetitions where nothing is to change, and of the bare contenders (5)",
-    "verified": "repetitions of the cases with a verified build (2)",
-    "changing": "repetitions of one changed setting (2)",
-    "first": "repetitions of the first converge (2)",
+    "verified": "repetitions of the cases with a verified build (5)",
+    "changing": "repetitions of one changed setting (5)",
+    "first": "repetitions of the first converge (5)",
     "slow": "repetitions of the baseline with more hosts than in the main part (1)",
     "grown": "repetitions for the other numbers of hosts (3)",
     "builds": "repetitions of the builds in a real VM, 0 for none (2)",

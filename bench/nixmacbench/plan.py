@@ -33,9 +33,9 @@ class Scope:
     hosts: int = 20
     growth: tuple[int, ...] = (1, 5, 50)
     unchanged: int = 5
-    verified: int = 2
-    changing: int = 2
-    first: int = 2
+    verified: int = 5
+    changing: int = 5
+    first: int = 5
     grown: int = 3
     slow: int = 1
     builds: int = 2
