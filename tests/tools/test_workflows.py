@@ -170,7 +170,8 @@ def test_modules_are_tried_on_the_mac_itself(mac: t.Callable[[str, str], str]) -
 )
 def test_site_runs_as_far_as_the_mac_allows(mac: t.Callable[[str, str], str], virtualization: str, plays: list[str]) -> None:
     said = mac("site.yml, as far as this runner's virtualisation allows", virtualization)
-    assert re.findall(r"nixmac\.linux_builder\.(\w+.*)$", said, re.MULTILINE)[: len(plays)] == plays
+    # The lines with a colon are tasks of the roles that a playbook imports.
+    assert re.findall(r"nixmac\.linux_builder\.(\w+[^:\n]*)$", said, re.MULTILINE) == plays
     assert "Make the Mac what it shall be\t" in said
 
 
