@@ -373,7 +373,7 @@ RULES = {
     "molecule.sh": "tool",
     "macos.sh": "tool",
     # For the Mac itself: read by sh here, run on the stand-in by the scenario.
-    **dict.fromkeys(("sudo", "tail", "ls", "nix", "nix-build", "nix-store", "cat", "umask"), "mac"),
+    **dict.fromkeys(("sudo", "tail", "ls", "nix", "nix-build", "nix-store", "cat", "umask", "awk"), "mac"),
     **dict.fromkeys(("cp", "pip", "export", "open", "slices.sh", "run.sh", "ansible-builder", "ansible-runner"), "others"),
     # For a shell on the controller, about programs that are not this collection's.
     **dict.fromkeys(("pipx", "ssh"), "elsewhere"),

@@ -162,7 +162,9 @@ def private_key(directory: Path) -> str:
 # --- commands for the Mac itself ----------------------------------------------------------------------------------------
 
 ON_THE_MAC = [
-    command for command in COMMANDS if command.words[0] in ("sudo", "tail", "ls", "nix", "nix-build", "nix-store", "cat", "umask")
+    command
+    for command in COMMANDS
+    if command.words[0] in ("sudo", "tail", "ls", "nix", "nix-build", "nix-store", "cat", "umask", "awk")
 ]
 # Part of a command -> why it is not run.
 ELSEWHERE = {
