@@ -82,7 +82,7 @@ def test_a_mac_delegates_after_one_run_and_the_second_changes_nothing() -> None:
     assert ALIAS.read_text() == PARAMS["ssh_alias"]
     assert "build-poll-interval = 7" in CONF.read_text()
     after = pid()
-    assert before != after is not None
+    assert after not in (before, None)
     there = files()
     again = run()
     assert (again.changed, again.result["changes"], again.before, again.after) == (False, [], "", "")
