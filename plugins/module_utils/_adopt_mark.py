@@ -12,6 +12,8 @@ import contextlib
 import os
 import typing as t
 
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _files
+
 
 def mark(path: str) -> dict[str, t.Any]:
     """What tells this disk from every other in its directory, whatever it is renamed to and however it grows."""
@@ -31,15 +33,11 @@ def original(disk: t.Mapping[str, t.Any] | None) -> str | None:
     if "inode" not in disk:
         return target if os.path.lexists(target) else None
     directory, name = os.path.split(target)
-    for path in (target, *(os.path.join(directory, other) for other in _names(directory) if other.startswith(f"{name}."))):
+    for path in (
+        target,
+        *(os.path.join(directory, other) for other in _files.names_in(directory) if other.startswith(f"{name}.")),
+    ):
         with contextlib.suppress(OSError):
             if {key: disk[key] for key in ("inode", "born")} == mark(path):
                 return path
     return None
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []

@@ -19,14 +19,13 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _daemon_apply,
     _lock,
     _machines_apply,
+    _manifest,
     _manifest_apply,
     _nixconf,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_state import RECORD
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
-ALIAS_PATH = "/etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf"
-OWNER = "nixmac.linux_builder"
 # Of nix_machine, which takes them under the same names.
 _ENTRY = ("uri", "systems", "ssh_key", "max_jobs", "speed_factor", "supported_features", "mandatory_features", "public_host_key")
 
@@ -36,10 +35,15 @@ Params = t.Mapping[str, t.Any]
 def execute(params: Params, check_mode: bool) -> Outcome:
     """Carry out all steps. The first that fails ends it; the next run finds done what was done."""
     steps: dict[str, Outcome] = {}
-    machine = {**{name: params[name] for name in _ENTRY}, "owner": OWNER, "state": "present", "manifest": True}
+    machine = {
+        **{name: params[name] for name in _ENTRY},
+        "owner": _machines_apply.DEFAULT_OWNER,
+        "state": "present",
+        "manifest": True,
+    }
     with _held(_nixconf.lock({}), check_mode):
         steps["machines"] = _machines_apply.run(machine, check_mode)
-    alias = {"state": "present", "path": ALIAS_PATH, "content": params["ssh_alias"], "part": "delegation"}
+    alias = {"state": "present", "path": _manifest.ALIAS, "content": params["ssh_alias"], "part": "delegation"}
     steps["ssh_alias"] = _manifest_apply.execute(alias, check_mode)
     conf = _conf(params, steps["machines"].result)
     with _held(_nixconf.lock(conf), check_mode):
@@ -62,7 +66,13 @@ def _conf(params: Params, entry: Params) -> dict[str, t.Any]:
         settings["builders"] = entry["builders_reaching"]
     else:
         absent.append("builders")
-    return {"path": params["nix_conf_path"], "owner": OWNER, "settings": settings, "absent": absent, "validate": True}
+    return {
+        "path": params["nix_conf_path"],
+        "owner": _machines_apply.DEFAULT_OWNER,
+        "settings": settings,
+        "absent": absent,
+        "validate": True,
+    }
 
 
 def _together(steps: t.Mapping[str, Outcome]) -> Outcome:

@@ -203,7 +203,7 @@ class Manifest:
     def drop(self) -> None:
         """Remove the manifest and what it kept; the directory goes if nothing else is in it."""
         _files.remove(self.path)
-        for name in _names(self.originals):
+        for name in _files.names_in(self.originals):
             _files.remove(os.path.join(self.originals, name))
         for directory in (self.originals, self.directory):
             with contextlib.suppress(OSError):
@@ -243,7 +243,7 @@ class Manifest:
         before, content = look(path)
         if content is not None:
             _files.write(os.path.join(self.originals, before.sha256), content, _files.Ownership(mode=0o600))
-        names = tuple(_names(path)) if before.state == FOLDER else ()
+        names = tuple(_files.names_in(path)) if before.state == FOLDER else ()
         return Entry(part, before, names=names, lines=tuple(lines))
 
 
@@ -290,13 +290,6 @@ def _lock(descriptor: int, path: str) -> None:
             if time.monotonic() > deadline:
                 raise StateError(f"{path}: another run has held it for {_LOCK_WAIT:g} s. Run again when it has ended.") from None
             time.sleep(0.1)
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))
-    except OSError:
-        return []
 
 
 def _content(path: str) -> bytes | None:

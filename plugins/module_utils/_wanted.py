@@ -20,6 +20,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _due,
     _files,
     _machines_apply,
+    _manifest,
     _nixconf,
     _sshkey_look,
 )
@@ -30,8 +31,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_mask import Masker
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._variables import as_list, plain
 
-OWNER = "nixmac.linux_builder"
-ALIAS_PATH = "/etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf"
 PREFIX = "linux_builder_"
 
 # Only an adoption before it can give this role something to do.
@@ -227,7 +226,7 @@ def _credentials(wanted: Wanted, _runner: Runner) -> t.Iterator[Change]:
 
 
 def _nix_conf(wanted: Wanted, **request: t.Any) -> Change:
-    options = Options(path=wanted["nix_conf_path"] or None, owner=OWNER, validate=True, **request)
+    options = Options(path=wanted["nix_conf_path"] or None, owner=_machines_apply.DEFAULT_OWNER, validate=True, **request)
     done = _nixconf.run(options, True)
     return Change(done.changed, done.before or "", done.after or "", _due.remarks(done.warnings))
 
@@ -279,7 +278,7 @@ def _delegation(wanted: Wanted, runner: Runner) -> t.Iterator[Change]:
     yield Change(entry.changed, entry.before or "", entry.after or "", _due.remarks(entry.warnings))
     yield _ssh_alias(wanted)
     if not wanted.manual:
-        yield Change(False, due=_due.unclaimed("delegation", (_machines_apply.MACHINES, ALIAS_PATH)))
+        yield Change(False, due=_due.unclaimed("delegation", (_machines_apply.MACHINES, _manifest.ALIAS)))
     always = {"builders-use-substitutes": True, "build-poll-interval": wanted["build_poll_interval"]}
     sometimes = {"builders": _builders_line(wanted, entry.result), "ssl-cert-file": _authorities(wanted)}
     given = {name: value for name, value in sometimes.items() if value}
@@ -298,14 +297,14 @@ def _machine(wanted: Wanted) -> Options:
         supported_features=wanted.features,
         mandatory_features=wanted["mandatory_features"],
         public_host_key=wanted.pin or None,
-        owner=OWNER,
+        owner=_machines_apply.DEFAULT_OWNER,
         state="absent" if wanted.manual else "present",
     )
 
 
 def _ssh_alias(wanted: Wanted) -> Change:
     """The role's template is filled in on the controller and arrives as `ssh_alias`."""
-    found = _files.read(ALIAS_PATH)
+    found = _files.read(_manifest.ALIAS)
     before = (found.content or b"").decode(errors="replace")
     if wanted.manual:
         return Change(found.content is not None, before)
@@ -313,7 +312,7 @@ def _ssh_alias(wanted: Wanted) -> Change:
         return Change(False, due="its content was not given")
     ownership = _files.Ownership("root", "wheel", 0o644)
     misowned = found.status is not None and ownership.differs(found.status)
-    remark = f"{ALIAS_PATH}: owner or mode\n" if misowned else ""
+    remark = f"{_manifest.ALIAS}: owner or mode\n" if misowned else ""
     return Change(found.content is None or misowned or before != wanted["ssh_alias"], before + remark, wanted["ssh_alias"])
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _delegation
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import _delegation, _manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Daemon, Options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
 
 CONF = Path("/etc/nix/nix.conf")
 MACHINES = Path("/etc/nix/machines")
-ALIAS = Path(_delegation.ALIAS_PATH)
+ALIAS = Path(_manifest.ALIAS)
 OWN = Path("/var/db/nixmac.linux_builder")
 ALL = ["machines", "ssh_alias", "nix_conf", "nix_daemon"]
 PARAMS: dict[str, t.Any] = {

@@ -18,7 +18,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
     _machines_apply,
     _manifest_apply,
     _nixconf,
-    _wanted,
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
@@ -108,7 +107,11 @@ def test_each_step_gets_its_options(steps: Steps) -> None:
     }
     assert (machine["state"], machine["manifest"], machine["owner"]) == ("present", True, "nixmac.linux_builder")
     alias = steps.options("ssh_alias")
-    assert (alias["path"], alias["content"], alias["part"]) == (_wanted.ALIAS_PATH, "Host linux-builder\n", "delegation")
+    assert (alias["path"], alias["content"], alias["part"]) == (
+        "/etc/ssh/ssh_config.d/100-nixmac-linux-builder.conf",
+        "Host linux-builder\n",
+        "delegation",
+    )
     daemon = steps.options("nix_daemon")
     assert (daemon["drain_timeout"], daemon["force"], daemon["state"], daemon["label"]) == (5, False, "current", None)
     assert daemon["record"] == "/var/db/nixmac.linux_builder/daemon.json"
