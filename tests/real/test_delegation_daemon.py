@@ -17,6 +17,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import _deleg
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Daemon, Options
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.delegation_sample import SAMPLE
 
 CONF = Path("/etc/nix/nix.conf")
 MACHINES = Path("/etc/nix/machines")
@@ -24,21 +25,10 @@ ALIAS = Path(_manifest.ALIAS)
 OWN = Path("/var/db/nixmac.linux_builder")
 ALL = ["machines", "ssh_alias", "nix_conf", "nix_daemon"]
 PARAMS: dict[str, t.Any] = {
-    "uri": "ssh-ng://builder@linux-builder",
-    "systems": ["aarch64-linux"],
-    "ssh_key": "/etc/nix/builder_ed25519",
-    "max_jobs": 4,
-    "speed_factor": 1.0,
-    "supported_features": ["big-parallel"],
-    "mandatory_features": [],
-    "public_host_key": None,
+    **SAMPLE,
     "ssh_alias": "Host linux-builder\n  Port 31022\n",
     "settings": {"builders-use-substitutes": True, "build-poll-interval": 7},
-    "absent": ["ssl-cert-file"],
-    "nix_conf_path": None,
     "drain_timeout": 30,
-    "force": False,
-    "pending": False,
 }
 
 

@@ -21,24 +21,9 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
 )
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._outcome import Outcome
+from ansible_collections.nixmac.linux_builder.tests.unit.plugins.module_utils.delegation_sample import SAMPLE
 
-PARAMS: dict[str, t.Any] = {
-    "uri": "ssh-ng://builder@linux-builder",
-    "systems": ["aarch64-linux"],
-    "ssh_key": "/etc/nix/builder_ed25519",
-    "max_jobs": 4,
-    "speed_factor": 1.0,
-    "supported_features": ["big-parallel"],
-    "mandatory_features": [],
-    "public_host_key": "cGlu",
-    "ssh_alias": "Host linux-builder\n",
-    "settings": {"build-poll-interval": 1},
-    "absent": ["ssl-cert-file"],
-    "nix_conf_path": None,
-    "drain_timeout": 5,
-    "force": False,
-    "pending": False,
-}
+PARAMS: dict[str, t.Any] = {**SAMPLE, "public_host_key": "cGlu"}
 DAEMON = {"required": False, "restarted": False, "deferred": False, "reason": "all is well", "running": []}
 FILE = "@/etc/nix/machines"
 
