@@ -18,6 +18,7 @@ import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import ALIAS, USER
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon_busy import CURRENT_LOAD, is_locked
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import names_in
 
 
 def slots(uris: t.Iterable[str], directory: str = CURRENT_LOAD) -> list[str]:
@@ -25,15 +26,11 @@ def slots(uris: t.Iterable[str], directory: str = CURRENT_LOAD) -> list[str]:
     stems = tuple(re.escape(uri.replace("/", "_")) for uri in uris)
     # Lix has a digest of the URI before the number.
     ours = re.compile(rf"(?:{'|'.join(stems)})(?:[?:].*)?(?:-[0-9a-z]{{16}})?-[0-9]+")
-    try:
-        names = sorted(os.listdir(directory))
-    except OSError:
-        return []
-    return [name for name in names if ours.fullmatch(name)]
+    return [name for name in names_in(directory) if ours.fullmatch(name)]
 
 
 def names_of(uri: str) -> tuple[str, ...]:
-    # Under the alias the module itself builds, before anything is registered.
+    """The URIs of one builder: its own, and those of the alias under which the module builds before anything is registered."""
     return uri, f"ssh-ng://{USER}@{ALIAS}", f"ssh://{USER}@{ALIAS}"
 
 
