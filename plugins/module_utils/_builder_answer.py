@@ -33,6 +33,7 @@ _QUESTION = (
 )
 _BOOT_ID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", re.MULTILINE)
 _CONNECT_TIMEOUT = 10  # seconds; QEMU accepts at once, a guest that still boots answers nothing
+LOOK_SECONDS = 30.0  # for a VM that runs, where one that still boots is not waited for
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._command impo
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._daemon import Report
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 
-_ANSWER_SECONDS = 20.0  # for a VM that runs; one that still boots is the role's to wait for
-
 
 def unclaimed(part: str, paths: t.Iterable[str]) -> str:
     """Files that teardown does not know as this collection's."""
@@ -57,7 +55,7 @@ def _left_behind(layout: Layout) -> str:
 
 def _silent(layout: Layout, options: t.Mapping[str, t.Any], runner: Runner) -> str:
     guest = _builder_answer.Guest(layout, options["host_address"], options["port"], options["client_key"])
-    answer = _builder_answer.ask(guest, runner, _ANSWER_SECONDS)
+    answer = _builder_answer.ask(guest, runner, _builder_answer.LOOK_SECONDS)
     return "" if answer.kind == "ready" else f"the VM is not ready ({answer.kind})"
 
 

@@ -43,7 +43,6 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest imp
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import Manifest
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._place import Place
 
-ANSWER_SECONDS = 30.0  # for a VM that runs; one that still boots is not waited for here
 OTHER_BUILDERS = _adopt_find.OTHER_BUILDERS
 
 
@@ -279,7 +278,7 @@ def _is_known(question: Question, host: Host) -> bool:
         return False
     layout = BuilderLayout(question.working_directory, question.profile, "", question.label)
     guest = _builder_answer.Guest(layout, question.host_address, question.port, question.key)
-    return bool(_builder_answer.ask(guest, host.runner, ANSWER_SECONDS).boot_id == boot_id)
+    return bool(_builder_answer.ask(guest, host.runner, _builder_answer.LOOK_SECONDS).boot_id == boot_id)
 
 
 def _port(question: Question, host: Host, job: Service | None) -> dict[str, t.Any]:

@@ -19,6 +19,7 @@ description:
 author: The nixmac authors (@nixmac)
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
+  - nixmac.linux_builder.machine
 options:
   uri:
     description: Store URI of the builder, with its scheme.
@@ -33,27 +34,6 @@ options:
     description: Absolute path of the private key that the Nix daemon (root) logs in with.
     type: path
     default: /etc/nix/builder_ed25519
-  max_jobs:
-    description: How many builds may run on the builder at a time.
-    type: int
-    default: 1
-  speed_factor:
-    description: How fast the builder is in comparison with other machines. Nix before 2.20 reads whole numbers only.
-    type: float
-    default: 1
-  supported_features:
-    description: System features that the builder has.
-    type: list
-    elements: str
-    default: []
-  mandatory_features:
-    description: System features without which a build is not sent to the builder.
-    type: list
-    elements: str
-    default: []
-  public_host_key:
-    description: The builder's OpenSSH public host key line, or that line in base64.
-    type: str
   ssh_alias:
     description: Content of the file in C(/etc/ssh/ssh_config.d) that says how the host of O(uri) is reached.
     type: str

@@ -20,6 +20,7 @@ description:
 author: The nixmac authors (@nixmac)
 extends_documentation_fragment:
   - nixmac.linux_builder.attributes
+  - nixmac.linux_builder.machine
 options:
   uri:
     description: Store URI of the machine, with its scheme. It identifies the entry.
@@ -32,27 +33,6 @@ options:
   ssh_key:
     description: Absolute path of the private key that the Nix daemon (root) logs in with.
     type: path
-  max_jobs:
-    description: How many builds may run on the machine at a time.
-    type: int
-    default: 1
-  speed_factor:
-    description: How fast the machine is in comparison with others. Nix before 2.20 reads whole numbers only.
-    type: float
-    default: 1
-  supported_features:
-    description: System features that the machine has.
-    type: list
-    elements: str
-    default: []
-  mandatory_features:
-    description: System features without which a build is not sent to the machine.
-    type: list
-    elements: str
-    default: []
-  public_host_key:
-    description: The machine's OpenSSH public host key line, or that line in base64 (field 8 of the file).
-    type: str
   path:
     description:
       - The machines file. By default C(/etc/nix/machines).
