@@ -43,6 +43,8 @@ i=0
 while /usr/bin/pgrep -f '[l]ight-guest' > /dev/null && [ "$i" -lt 600 ]; do sleep 0.1; i=$((i + 1)); done
 rm -rf /var/lib/linux-builder* /var/log/linux-builder* /etc/nix/builder_ed25519* /etc/nix/machines
 rm -f /etc/ssh/ssh_config.d/100-* /nix/var/nix/profiles/linux-builder*
+# What the collection remembers of the Mac: whose files are its own, what the Nix daemon started with.
+rm -rf /var/db/nixmac.linux_builder
 cp -p /var/db/bench-nix.conf /etc/nix/nix.conf
 /bin/launchctl kickstart -k system/org.nixos.nix-daemon > /dev/null 2>&1
 """
