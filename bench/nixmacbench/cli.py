@@ -54,7 +54,7 @@ _HELP = {
     "first": "repetitions of the first converge (5)",
     "slow": "repetitions of the baseline with more hosts than in the main part (1)",
     "grown": "repetitions for the other numbers of hosts (3)",
-    "builds": "repetitions of the builds in a real VM, 0 for none (2)",
+    "builds": "repetitions of the builds, 0 for none (3)",
 }
 
 

@@ -30,6 +30,11 @@ BASELINE = "baseline"
 PING = "ping"
 SSH = "ssh"
 
+# What is built through, and what is built.
+VM, LIGHT = "vm", "light"
+GUESTS = {VM: "emulated VM", LIGHT: "light guest"}
+WORKS = {"seconds": "12 builds of a second", "tiny": "40 tiny builds"}
+
 
 class BenchError(Exception):
     """What is wrong and what to do next, for the person at the terminal."""

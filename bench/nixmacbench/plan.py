@@ -27,7 +27,7 @@ class Scope:
     """hosts: of the main part. growth: the other numbers of hosts, for the unchanged case and the bare contenders.
 
     unchanged, verified, changing, first: repetitions in the main part; grown: in the other, slow: there for the baseline with
-    more hosts than in the main part, which takes minutes and bears on no target. builds: of the builds in a real VM.
+    more hosts than in the main part, which takes minutes and bears on no target. builds: of the builds.
     """
 
     hosts: int = 20
@@ -38,7 +38,7 @@ class Scope:
     first: int = 5
     grown: int = 3
     slow: int = 1
-    builds: int = 2
+    builds: int = 3
 
     @property
     def most(self) -> int:

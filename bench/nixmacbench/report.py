@@ -141,13 +141,17 @@ def builds(data: t.Mapping[str, t.Any]) -> str:
     """Builder throughput."""
     found = data["builds"]
     rows = []
-    for work, words in (("seconds", "12 builds of a second each"), ("tiny", "40 tiny builds")):
-        spreads = [stats.spread(found[name][work]) if found.get(name, {}).get(work) else None for name in _COLUMNS]
-        first = spreads[0].median if spreads[0] else None
-        row = [words, _seconds(spreads[0])]
-        for value in spreads[1:]:
-            row += [_seconds(value), times(stats.ratio(first, value.median if value else None), 2)]
-        rows.append(row)
+    for guest, where in core.GUESTS.items():
+        by_settings = found.get(guest, {})
+        for work, words in core.WORKS.items():
+            spreads = [
+                stats.spread(by_settings[name][work]) if by_settings.get(name, {}).get(work) else None for name in _COLUMNS
+            ]
+            first = spreads[0].median if spreads[0] else None
+            row = [f"{words}, {where}", _seconds(spreads[0])]
+            for value in spreads[1:]:
+                row += [_seconds(value), times(stats.ratio(first, value.median if value else None), 2)]
+            rows.append(row)
     head = ["seconds", _COLUMNS["manual"]]
     for name in ("collection", "master"):
         head += [_COLUMNS[name], "faster"]

@@ -27,7 +27,10 @@ def measured(own: float = 10.0) -> list[Sample]:
     return [*found, sample(core.COLLECTION, core.UNCHANGED, 5, 2.5), sample(core.COLLECTION, core.UNCHANGED, 50, 30.0)]
 
 
-BUILDS = {"manual": {"seconds": [20.0, 30.0, 22.0], "tiny": [10.0]}, "collection": {"seconds": [11.0], "tiny": [9.0]}}
+BUILDS = {
+    "vm": {"manual": {"seconds": [20.0, 30.0, 22.0], "tiny": [10.0]}, "collection": {"seconds": [11.0], "tiny": [9.0]}},
+    "light": {"manual": {"seconds": [12.0], "tiny": [10.0]}, "collection": {"seconds": [4.0]}},
+}
 
 
 @pytest.fixture
@@ -56,8 +59,8 @@ def test_samples_are_told_apart_by_contender_case_and_hosts() -> None:
 
 def test_targets_are_ratios_of_one_run() -> None:
     found = stats.targets(stats.Samples(measured()), 20, BUILDS)
-    assert [round(target.value or 0, 2) for target in found] == [2.5, 9.0, 2.5, 1.2, 0.5, 2.0, 1.11]
-    assert [target.met for target in found] == [True, True, True, False, True, True, False]
+    assert [round(target.value or 0, 2) for target in found] == [2.5, 9.0, 2.5, 1.2, 0.5, 2.0, 1.11, 3.0, 0]
+    assert [target.met for target in found] == [True, True, True, False, True, True, False, True, None]
 
 
 def test_a_slower_run_misses_and_an_absent_one_is_not_measured() -> None:
