@@ -12,8 +12,8 @@ that tries too often without success (PerSourcePenalties).
 
 from __future__ import annotations
 
-import dataclasses
 import re
+import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import (
     SSH,
@@ -36,8 +36,7 @@ _CONNECT_TIMEOUT = 10  # seconds; QEMU accepts at once, a guest that still boots
 LOOK_SECONDS = 30.0  # for a VM that runs, where one that still boots is not waited for
 
 
-@dataclasses.dataclass(frozen=True)
-class Guest:
+class Guest(t.NamedTuple):
     """Where to ask, and with which keys."""
 
     layout: Layout
@@ -46,8 +45,7 @@ class Guest:
     client_key: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
+class Answer(t.NamedTuple):
     """What one question brought. kind: ready | booting | no-daemon | key-refused | wrong-host-key."""
 
     kind: str

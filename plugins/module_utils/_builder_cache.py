@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import re
+import typing as t
 import urllib.parse
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
@@ -21,8 +21,7 @@ _KEY = re.compile(r"^(?P<name>[^\s:]+):(?P<key>[A-Za-z0-9+/]+={0,2})$")
 _HIGH_PRIORITY = 10  # cache.nixos.org says 40; the fleet's own is asked before
 
 
-@dataclasses.dataclass(frozen=True)
-class Cache:
+class Cache(t.NamedTuple):
     """A store to take from: URL as Nix takes it, and the public key `name:base64` that signed what it has."""
 
     url: str

@@ -11,10 +11,10 @@ Symptoms are those recorded for nixpkgs' builder on Macs, and those of QEMU, Lin
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import os
 import re
+import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _vz
 
@@ -24,8 +24,7 @@ _TAIL = 15  # lines of the log in a message
 _SAID = re.compile(r"^(\S+) run-builder\[([0-9]+)\]: ", re.MULTILINE)
 
 
-@dataclasses.dataclass(frozen=True)
-class Symptoms:
+class Symptoms(t.NamedTuple):
     """What there is to judge by. kind: of the last Answer. ssh: its words. job: as job_words. log: the log's last part."""
 
     kind: str
@@ -34,8 +33,7 @@ class Symptoms:
     log: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Cause:
+class Cause(t.NamedTuple):
     """A row: if `pattern` is found in the `source` of Symptoms, then `words`, in which {port} stands for the port.
 
     weak: says so little that any other row of this attempt or of an earlier one is better.
@@ -199,7 +197,7 @@ def likely(symptoms: Symptoms) -> Cause | None:
     """
     attempts = recent(symptoms.log)
     for weak, log in ((False, last_attempt(attempts)), (False, attempts), (True, attempts)):
-        seen = dataclasses.replace(symptoms, log=log)
+        seen = symptoms._replace(log=log)
         for row in TABLE:
             if row.weak == weak and re.search(row.pattern, getattr(seen, row.source)):
                 return row

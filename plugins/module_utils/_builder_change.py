@@ -152,7 +152,7 @@ class Changer:
                 _builder_journal.remove(self.spec.layout)
             elif nobody_serves(found, self.spec):
                 # What an earlier run left stopped may be the very builder that this one builds through.
-                raise self._undo(dataclasses.replace(found.journal, reason=exc.message), {**exc.details, "phase": phase}) from exc
+                raise self._undo(found.journal._replace(reason=exc.message), {**exc.details, "phase": phase}) from exc
             raise
         return realised
 
@@ -187,7 +187,7 @@ class Changer:
                 # An earlier run has changed something: a journal that says `drain` would make that forgotten, and what to go
                 # back to.
                 if phase != DRAIN or found.journal is None:
-                    _builder_journal.write(self.spec.layout, dataclasses.replace(journal, phase=phase))
+                    _builder_journal.write(self.spec.layout, journal._replace(phase=phase))
                 self._enter(phase)
                 steps[phase]()
             except (LinuxBuilderError, OSError) as exc:
@@ -263,7 +263,7 @@ class Changer:
                 f"{exc.message} There is no other builder to go back to, so this one stays; the next run goes on with it.",
                 **{**exc.details, "rolled_back": False, "phase": phase},
             )
-        return self._undo(dataclasses.replace(journal, reason=exc.message), {**exc.details, "phase": phase})
+        return self._undo(journal._replace(reason=exc.message), {**exc.details, "phase": phase})
 
     def _complete_undo(self, journal: Journal) -> LinuxBuilderError:
         return self._undo(journal, {}, "An earlier run was killed while it put the previous builder back. Its reason: ")
@@ -287,7 +287,7 @@ class Changer:
 
     def _back(self, journal: Journal) -> None:
         layout, origin = self.spec.layout, journal.origin
-        _builder_journal.write(layout, dataclasses.replace(journal, phase=ROLL_BACK))
+        _builder_journal.write(layout, journal._replace(phase=ROLL_BACK))
         self._enter(ROLL_BACK)
         definition = definition_in(origin.plist)
         if definition is None:

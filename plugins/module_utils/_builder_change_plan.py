@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import typing as t
@@ -28,8 +27,7 @@ PHASES = (DRAIN, STOP, DISK, SWITCH, START, READY, PROVE)
 HARMLESS = ("fetch", "build", DRAIN)  # a run that was killed in one of these has changed nothing yet
 
 
-@dataclasses.dataclass(frozen=True)
-class Found:
+class Found(t.NamedTuple):
     """The builder as it was found. service: None when launchd has no such job. misowned: launchd would refuse the plist.
 
     journal: of a run that did not end and had begun to change something. parents: directories that it made.
@@ -45,8 +43,7 @@ class Found:
     service_path: str | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Change:
+class Change(t.NamedTuple):
     """What to do. phases: those to take, in order; only `ready` where all is as it was asked for.
 
     why: the reasons for a restart of the VM, in words; empty when it keeps running. before, after: for --diff.

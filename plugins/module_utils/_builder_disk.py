@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import time
+import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_image, _files
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_image import MIB, Image, Record
@@ -26,8 +26,7 @@ RESERVE = 1024 * MIB  # bytes of the Mac that a larger disk must leave free
 _ASIDE = re.compile(re.escape(DISK_NAME) + r"\.aside-[0-9]{8}T[0-9]{6}Z(-[0-9]+)?$")
 
 
-@dataclasses.dataclass(frozen=True)
-class Disk:
+class Disk(t.NamedTuple):
     """The data disk as it was found. image: None when there is none. kept: of the record, and really there.
 
     asides: disks that were moved aside and that nothing but the user removes, as paths.
@@ -45,8 +44,7 @@ class Disk:
         return self.record.pending if self.kept and not self.record.proven else self.record.identity
 
 
-@dataclasses.dataclass(frozen=True)
-class DiskPlan:
+class DiskPlan(t.NamedTuple):
     """What happens to the disk. size: bytes that it gets (grow only). moved_to: file name of the old disk.
 
     pending: identity of the image that the new disk is made under. reason: the words for --diff and the result.

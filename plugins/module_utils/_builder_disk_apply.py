@@ -13,7 +13,6 @@ A disk is never deleted before its successor is proven: `apply` moves it aside, 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 
@@ -100,7 +99,7 @@ def _move_aside(todo: DiskPlan, layout: Layout) -> None:
     record = _finished(layout, read(layout))
     if record.kept and _files.lstat(layout.path(record.kept)) is not None:
         # An earlier change is not proven yet: the disk of that time is the one to keep, this one has held no proven builder.
-        _write(layout, dataclasses.replace(record, pending=todo.pending))
+        _write(layout, record._replace(pending=todo.pending))
         _files.remove(layout.disk)
         return
     name = todo.moved_to or KEPT_NAME
@@ -147,7 +146,7 @@ def settle(layout: Layout, identity: str | None) -> tuple[str, ...]:
         _write(layout, Record(record.identity))
     elif record.kept:
         # Said before it is done: from here on the old disk is not put back any more.
-        _write(layout, dataclasses.replace(record, identity=record.pending or record.identity, proven=True))
+        _write(layout, record._replace(identity=record.pending or record.identity, proven=True))
         _finished(layout, read(layout))
         return (disk.kept,) if disk.kept and record.discard else ()
     elif record.identity is None and identity is not None:
@@ -162,7 +161,7 @@ def roll_back(layout: Layout, runner: Runner) -> bool:
     if not record.kept:
         return False
     if record.proven or not disk.kept:
-        _finished(layout, dataclasses.replace(disk, record=dataclasses.replace(record, proven=True)))
+        _finished(layout, disk._replace(record=record._replace(proven=True)))
         return False
     refuse_in_use(layout.disk, runner)
     os.replace(disk.kept, layout.disk)

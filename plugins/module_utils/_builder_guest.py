@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import ipaddress
 import re
 import typing as t
@@ -27,8 +26,7 @@ _BAD_IN_URL = re.compile(r"[\x00-\x20\x7f\"'\\`$,;<>{}|^]")
 _HOST = re.compile(r"^[A-Za-z0-9.:*_-]+(/[0-9]{1,3})?$")
 
 
-@dataclasses.dataclass(frozen=True)
-class GuestConfig:
+class GuestConfig(t.NamedTuple):
     """The guest-side options. All at their defaults: the stock image, of which nothing is built for Linux.
 
     config: text of a NixOS module, empty for none. min_free, max_free: bytes. proxy: URL without credentials, as the Mac
@@ -60,7 +58,7 @@ class GuestConfig:
 
     def without_override(self) -> GuestConfig:
         """The same for a package that takes no override, where that leaves no option without effect; else unchanged."""
-        return self.for_mac if dataclasses.replace(self, host_only=True) == self.for_mac else self
+        return self.for_mac if self._replace(host_only=True) == self.for_mac else self
 
     @property
     def stock(self) -> bool:

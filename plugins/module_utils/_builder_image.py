@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -28,8 +27,7 @@ _CORRUPT, _EXTERNAL = 2, 4  # incompatible features of version 3
 _STORE_NAME = re.compile(r"^/nix/store/[0-9a-z]{32}-[^/]+")
 
 
-@dataclasses.dataclass(frozen=True)
-class Image:
+class Image(t.NamedTuple):
     """One disk image. size: bytes that the guest sees. allocated: bytes that it takes up on the Mac.
 
     obstacle: why qemu-img must not resize it, in words; empty when nothing speaks against it.
@@ -84,8 +82,7 @@ def _obstacle(head: bytes) -> str:
     return ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
+class Record(t.NamedTuple):
     """disk.json: the image that the disk was made under, and a change of the disk that is not proven yet.
 
     identity: store path of the guest's system; None where it is not known. kept: file name, in the disk's directory, of the
@@ -101,7 +98,7 @@ class Record:
 
     def content(self) -> bytes:
         """The record as a file."""
-        return (json.dumps({"version": RECORD_VERSION, **dataclasses.asdict(self)}, indent=2, sort_keys=True) + "\n").encode()
+        return (json.dumps({"version": RECORD_VERSION, **self._asdict()}, indent=2, sort_keys=True) + "\n").encode()
 
 
 def read_record(path: str) -> Record:

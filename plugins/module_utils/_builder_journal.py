@@ -40,8 +40,7 @@ class Origin:
     loaded: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Journal:
+class Journal(t.NamedTuple):
     """A change under way. phase: the one that has begun. request: digest of what was asked for.
 
     reason: why it is undone (phase V(roll back)), in words. parents: directories that were made for it.

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import typing as t
 
 ALIAS = "linux-builder"  # HostKeyAlias of every ssh connection that runner and module make
 USER = "builder"  # the only account of the guest that takes our key
@@ -17,8 +17,7 @@ PUBLIC_KEY_NAME = "builder_ed25519.pub"  # the name under which the guest's sshd
 DISK_NAME = "nixos.qcow2"
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
+class Layout(t.NamedTuple):
     """The builder's places on this Mac; every path is absolute."""
 
     working_directory: str

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import stat
@@ -31,8 +30,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 DEFAULT_PROGRAM = "run-nixos-vm"
 
 
-@dataclasses.dataclass(frozen=True)
-class Current:
+class Current(t.NamedTuple):
     """The Mac as it was found. files: path -> what was read. directories: path -> lstat or None.
 
     record: builder.json as a dict, {} when absent or unreadable. public_key: the client's, None when absent.
@@ -50,8 +48,7 @@ class Current:
     missing_parents: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class FileChange:
+class FileChange(t.NamedTuple):
     """A file to write. content: all of it. secret parts do not exist: only public halves are handled here."""
 
     path: str
@@ -60,8 +57,7 @@ class FileChange:
     before: _files.Snapshot
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(t.NamedTuple):
     """What has to change. store_path None: not realised (check mode). switch: the profile gets that store path."""
 
     store_path: str | None
@@ -80,8 +76,7 @@ class Plan:
         return bool(self.switch or self.directories or self.files)
 
 
-@dataclasses.dataclass(frozen=True)
-class Staged:
+class Staged(t.NamedTuple):
     """What state=staged finds. root: whether the store path still has to be rooted. before, after: the pinned host keys.
 
     previous: V(stock), V(per_mac) or None, whose host key the recorded builder shows.

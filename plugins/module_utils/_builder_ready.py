@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import hashlib
 import re
 import time
@@ -29,8 +28,7 @@ _POLL_REFUSED = 10.0  # seconds after a refused key: guests count these
 _MOST_REFUSALS = 3  # the keys directory is there before sshd is, so a refusal does not heal by waiting
 
 
-@dataclasses.dataclass(frozen=True)
-class Ready:
+class Ready(t.NamedTuple):
     """The guest's boot id and the seconds that were waited."""
 
     boot_id: str

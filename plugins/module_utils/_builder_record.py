@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -22,8 +21,7 @@ RECORD_VERSION = 1
 _GENERATION = re.compile(r"-([0-9]+)-link$")
 
 
-@dataclasses.dataclass(frozen=True)
-class Generation:
+class Generation(t.NamedTuple):
     """What a profile points to: its number and store path, and whether that path is there. All empty: no profile."""
 
     number: int | None = None

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
+import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError
 
@@ -18,8 +18,7 @@ _ATTRIBUTE = re.compile(r"^[A-Za-z0-9_'+-]+(\.[A-Za-z0-9_'+-]+)*$")
 _STORE_PATH = re.compile(r"^/nix/store/[0-9a-z]{32}-[0-9A-Za-z+._?=-]+$")
 
 
-@dataclasses.dataclass(frozen=True)
-class Reference:
+class Reference(t.NamedTuple):
     """A package as it was asked for: a flake and an attribute in it, or a store path."""
 
     text: str
@@ -32,8 +31,7 @@ class Reference:
         return None if self.flake is not None else self.text
 
 
-@dataclasses.dataclass(frozen=True)
-class Realised:
+class Realised(t.NamedTuple):
     """What a reference became: the locked reference, the VM's store path, the name of its start script."""
 
     locked: str

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import stat
@@ -35,8 +34,7 @@ _OURS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Removal:
+class Removal(t.NamedTuple):
     """What state=absent removes: links and files (`paths`), trees, then directories if they are empty.
 
     foreign: names in the working directory that are not ours and stay.

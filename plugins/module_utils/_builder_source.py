@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import json
 import os
 import re
@@ -40,8 +39,7 @@ _SCRIPT_LIMIT = 1024 * 1024  # bytes
 _MOST_SCRIPTS = 16
 
 
-@dataclasses.dataclass(frozen=True)
-class Program:
+class Program(t.NamedTuple):
     """The VM's derivation output and what its start script forwards.
 
     store_path: holds bin/<name>. address: host side of the forward to the guest's port 22, empty for all

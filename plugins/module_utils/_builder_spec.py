@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import ipaddress
 import os
 import re
@@ -39,8 +38,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f,%\"'\\$`]")
 _KEY_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
 
 
-@dataclasses.dataclass(frozen=True)
-class Spec:
+class Spec(t.NamedTuple):
     """The builder that was asked for; nothing is left to default any more but `disk_mib` (None: the image's own)."""
 
     layout: Layout

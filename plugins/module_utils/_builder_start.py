@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import typing as t
 
@@ -38,8 +37,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._progress imp
 _LEAST = 10.0  # seconds that the guest gets for its first answer, however long its port took
 
 
-@dataclasses.dataclass(frozen=True)
-class Stopped:
+class Stopped(t.NamedTuple):
     """A builder whose job launchd does not have: the job, and where its ssh will be."""
 
     definition: dict[str, t.Any]

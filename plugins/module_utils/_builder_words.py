@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
+import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_nixos_modules import CONFIG_NAME
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed
@@ -60,8 +60,7 @@ _HINTS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Need:
+class Need(t.NamedTuple):
     """A derivation that nothing at hand can build: its name, the system, and the features that it needs."""
 
     name: str
@@ -93,7 +92,7 @@ def words(done: Completed, guest: bool = False, where: tuple[str, int] | None = 
     if missing is not None:
         return _cannot_build(missing, done.stderr, guest, where)
     lines = [line for line in _COLOUR.sub("", done.stderr).splitlines() if not _TRACE.match(line)]
-    said = complaint(dataclasses.replace(done, stderr="\n".join(lines)))
+    said = complaint(done._replace(stderr="\n".join(lines)))
     if any(mark in said for mark in _ABSENT):
         # Why a binary cache did not answer is a warning only; what follows from it is the error.
         refused = _REFUSED.findall(done.stderr)

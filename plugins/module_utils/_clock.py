@@ -12,7 +12,6 @@ guest. `builder` may do nothing there but power off, so the cure is a restart: t
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import typing as t
 
@@ -25,8 +24,7 @@ _TIMEOUT = 30.0  # seconds
 _NO_CONNECTION = 255  # ssh's own failure; any other status is about the guest's Nix daemon
 
 
-@dataclasses.dataclass(frozen=True)
-class Skew:
+class Skew(t.NamedTuple):
     """seconds: guest minus Mac, negative when the guest lags. uncertainty: seconds, half the way there and back and more."""
 
     seconds: float

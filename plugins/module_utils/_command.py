@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import selectors
 import signal
@@ -26,8 +25,7 @@ _LONGEST_LINE = 1024 * 1024  # bytes of standard error that are taken for one li
 _KEPT = 256 * 1024  # bytes of a streamed standard error that stay in Completed
 
 
-@dataclasses.dataclass(frozen=True)
-class Completed:
+class Completed(t.NamedTuple):
     """What a program left behind: argv, exit status (negative: the signal), decoded output."""
 
     argv: tuple[str, ...]

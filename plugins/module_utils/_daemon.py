@@ -48,8 +48,7 @@ _POLL = 0.5  # seconds between two looks
 _ANSWERS = ("version", "bare", "table")
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
+class Options(t.NamedTuple):
     """What is asked for.
 
     label: None finds it. drain_timeout: seconds. forget: restart if needed and keep no record. pending: the play

@@ -13,7 +13,6 @@ builder or, for a remote one, `nix __build-remote` and ssh.
 from __future__ import annotations
 
 import calendar
-import dataclasses
 import fcntl
 import os
 import time
@@ -29,8 +28,7 @@ CURRENT_LOAD = "/nix/var/nix/current-load"
 _OWN = frozenset(("nix-daemon", "determinate-nixd", "wait4path"))
 
 
-@dataclasses.dataclass(frozen=True)
-class Process:
+class Process(t.NamedTuple):
     """One process. started: seconds since 1970, whole. command: the command line."""
 
     pid: int
@@ -90,8 +88,7 @@ def below(table: t.Mapping[int, Process], ancestor: int) -> list[Process]:
     return [table[pid] for pid in sorted(found)]
 
 
-@dataclasses.dataclass(frozen=True)
-class Load:
+class Load(t.NamedTuple):
     """What the daemon does. running: what a restart would end, as `name (pid N)` or a slot. clients: connections."""
 
     running: list[str]

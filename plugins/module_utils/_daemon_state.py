@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -30,8 +29,7 @@ RECORD = "/var/db/nixmac.linux_builder/daemon.json"
 SOCKET = "/nix/var/nix/daemon-socket/socket"
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
+class Record(t.NamedTuple):
     """What one process of the daemon started with. started: seconds since 1970. settings: name -> digest of its value.
 
     socket: (inode, time) of the socket that this process made; None where it is not known to have made it.
@@ -53,12 +51,11 @@ class Record:
 
     def dump(self) -> bytes:
         """As the JSON file that `parse_record` reads."""
-        data = {"format": _FORMAT, **dataclasses.asdict(self)}
+        data = {"format": _FORMAT, **self._asdict()}
         return (json.dumps(data, indent=1, sort_keys=True) + "\n").encode()
 
 
-@dataclasses.dataclass(frozen=True)
-class Facts:
+class Facts(t.NamedTuple):
     """The decision's ground. pid, started: of the running process, None for none. files: path -> time of its last change."""
 
     label: str
@@ -74,8 +71,7 @@ class Facts:
         return self.record is not None and self.record.describes(self.label, self.pid, self.started)
 
 
-@dataclasses.dataclass(frozen=True)
-class Decision:
+class Decision(t.NamedTuple):
     """Whether the daemon has to be restarted, and why or why not, in a sentence without a full stop."""
 
     required: bool

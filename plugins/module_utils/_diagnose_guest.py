@@ -12,7 +12,6 @@ It logs in with the key: a connection without counts against this Mac in the gue
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import tempfile
@@ -72,8 +71,7 @@ _DEBUG = re.compile(r"(debug\d: |OpenSSH_|Authenticated to |Transferred: |Bytes 
 _LIVE = re.compile(r"Server host key: (\S+) (SHA256:\S+)")
 
 
-@dataclasses.dataclass(frozen=True)
-class Session:
+class Session(t.NamedTuple):
     """What the session brought. rc: ssh's status, 255 for its own failure; None: it did not end in time.
 
     words: what ssh said, without its debug lines. sections: name -> lines. began, ended: this Mac's clock, seconds since

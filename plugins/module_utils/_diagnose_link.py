@@ -14,8 +14,7 @@ import typing as t
 SITE = "ansible-playbook nixmac.linux_builder.site"
 
 
-@dataclasses.dataclass(frozen=True)
-class Cause:
+class Cause(t.NamedTuple):
     """One way in which a link breaks. weak: builds are made all the same, but not well, or not for long."""
 
     code: str
@@ -24,8 +23,7 @@ class Cause:
     weak: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Link:
+class Link(t.NamedTuple):
     """One link. needs: links without which this one cannot be looked at."""
 
     name: str
@@ -50,8 +48,7 @@ class Finding:
     values: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
+class Result(t.NamedTuple):
     """What was found of one link. state: ok | weak | broken | not_checked. seconds: that looking took."""
 
     link: Link

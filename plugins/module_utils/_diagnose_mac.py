@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 import plistlib
@@ -39,8 +38,7 @@ DAEMONS = "/Library/LaunchDaemons"
 _VM_NAMES = re.compile(r"(qemu-system-\S+|vzvm\S*|vfkit|krunkit)$")
 
 
-@dataclasses.dataclass(frozen=True)
-class Process:
+class Process(t.NamedTuple):
     """One process. state: ps' letters, T for stopped. name: of the program, without directory and arguments."""
 
     pid: int
@@ -54,8 +52,7 @@ class Process:
         return _VM_NAMES.match(self.name) is not None
 
 
-@dataclasses.dataclass(frozen=True)
-class Plist:
+class Plist(t.NamedTuple):
     """A property list of launchd. problem: why launchd would not take it: `invalid`, `mode`, or empty."""
 
     path: str

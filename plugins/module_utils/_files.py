@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import grp
 import os
@@ -25,8 +24,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors impor
 SIZE_LIMIT = 4 * 1024 * 1024  # bytes; no file that this collection edits comes near it
 
 
-@dataclasses.dataclass(frozen=True)
-class Ownership:
+class Ownership(t.NamedTuple):
     """Owner, group (names) and mode (permission bits) that a file shall have; None leaves it as it is."""
 
     owner: str | None = None
@@ -55,8 +53,7 @@ class Ownership:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Snapshot:
+class Snapshot(t.NamedTuple):
     """A file as it was read: bytes (None: absent) and the identity that tells a later change."""
 
     path: str

@@ -13,7 +13,6 @@ hand or by nix-darwin is reached as the Nix daemon reaches it: by its entry amon
 from __future__ import annotations
 
 import base64
-import dataclasses
 import os
 import re
 import time
@@ -48,8 +47,7 @@ _MEMORY = re.compile(r"(MemTotal|MemAvailable): (\d+)")
 _DISK = re.compile(r".*\s(\d+)\s+\d+\s+(\d+)\s+\d+%\s+/.*")
 
 
-@dataclasses.dataclass(frozen=True)
-class Way:
+class Way(t.NamedTuple):
     """How to get in, one of the two. guest: this collection's builder. target: another's."""
 
     guest: Guest | None = None
@@ -119,7 +117,7 @@ def parse(done: Completed, before: float, after: float) -> dict[str, t.Any]:
     uptime = next((match for match in map(_UPTIME.fullmatch, lines) if match), None)
     memory = {match[1]: int(match[2]) // 1024 for match in map(_MEMORY.fullmatch, lines) if match}
     disk = next((match for match in map(_DISK.fullmatch, lines) if match), None)
-    skew = _clock.judge(dataclasses.replace(done, rc=0, stdout=lines[0]), before, after)
+    skew = _clock.judge(done._replace(rc=0, stdout=lines[0]), before, after)
     return _facts(
         disk_total_mib=int(disk[1]) // 1024 if disk else None,
         disk_free_mib=int(disk[2]) // 1024 if disk else None,

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import typing as t
 
@@ -24,8 +23,7 @@ CONF_DIR = "/etc/nix"
 _SHOWN = ("builders", "builders-use-substitutes", "build-poll-interval", "trusted-users", "system-features", "system")
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
+class Layout(t.NamedTuple):
     """Where the files lie that tell the kinds of installation apart (below another root only in tests)."""
 
     root: str = "/"
@@ -44,8 +42,7 @@ class Layout:
         return os.path.lexists(self.path(absolute))
 
 
-@dataclasses.dataclass(frozen=True)
-class NixFacts:
+class NixFacts(t.NamedTuple):
     """The parts of builder_info that concern Nix: `nix`, `nix_conf`, and the daemon's label (None: no daemon)."""
 
     facts: dict[str, t.Any]

@@ -9,7 +9,6 @@ without authentication counts against us in the guest's sshd (PerSourcePenalties
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
@@ -19,8 +18,7 @@ LSOF = "/usr/sbin/lsof"
 PS = "/bin/ps"
 
 
-@dataclasses.dataclass(frozen=True)
-class Listener:
+class Listener(t.NamedTuple):
     """One listening socket: its process, the process' parent and group, and the local address (`*` for all)."""
 
     pid: int

@@ -55,8 +55,7 @@ class Work(t.Protocol):
         """Do it. Raises the collection's errors."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
+class Job(t.NamedTuple):
     """The places of one job."""
 
     directory: str

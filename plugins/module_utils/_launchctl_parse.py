@@ -14,7 +14,6 @@ block are looked for after the last `domain` line, which no argument can follow.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import typing as t
 
@@ -31,8 +30,7 @@ STOPPING = frozenset(("SIGTERMed", "SIGKILLed", "languishing"))
 RUNNING = frozenset(("running", "spawning", "xpcproxy"))
 
 
-@dataclasses.dataclass(frozen=True)
-class Service:
+class Service(t.NamedTuple):
     """One loaded launchd job, as `launchctl print <target>` shows it; None where nothing is shown.
 
     target: `<domain>/<label>` as asked for. state: launchd's own word (`running`, `not running`,

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import grp
 import os
 import pwd
@@ -22,16 +21,14 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._files import
 _NUMBERED = re.compile(r"(gui|user)/([0-9]{1,10})")
 
 
-@dataclasses.dataclass(frozen=True)
-class Roots:
+class Roots(t.NamedTuple):
     """Where macOS keeps property lists; other roots serve the tests."""
 
     library: str = "/Library"
     system: str = "/System/Library"
 
 
-@dataclasses.dataclass(frozen=True)
-class Domain:
+class Domain(t.NamedTuple):
     """A launchd domain and its property lists.
 
     target: `system`, `gui/<uid>` or `user/<uid>`. directories: where property lists of the domain may lie;
@@ -115,7 +112,7 @@ def prepare_directory(domain: Domain, path: str) -> None:
                 os.mkdir(each, 0o700)
             except OSError as exc:
                 raise FileError(f"{each}: cannot be made: {exc.strerror}. Is the home directory there?", path=each) from exc
-            set_ownership(each, dataclasses.replace(domain.ownership, mode=0o700))
+            set_ownership(each, domain.ownership._replace(mode=0o700))
         status = os.stat(each)
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != domain.uid:
             raise FileError(f"{each}: is not a directory of uid {domain.uid}. Correct it first (chown).", path=each)

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import ConfigError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl_parse import Service
@@ -36,8 +36,7 @@ _TRIGGERS = (
 _CONDITIONS = ("PathState", "OtherJobEnabled", "OtherJobActive", "AfterInitialDemand", "NetworkState")
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
+class Request(t.NamedTuple):
     """What was asked for. definition: None to manage the job as it is. enabled: None to leave the override alone."""
 
     label: str
@@ -53,8 +52,7 @@ class Request:
         return self.domain.service(self.label)
 
 
-@dataclasses.dataclass(frozen=True)
-class Facts:
+class Facts(t.NamedTuple):
     """What was found.
 
     content: bytes of the property list, None without one. current: what they say, None where `broken` says why
@@ -73,8 +71,7 @@ class Facts:
     elsewhere: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(t.NamedTuple):
     """Steps in the order in which they are taken; all False and None when everything is as asked for.
 
     unload: boot the old job out and wait until it is gone. write: the new property list. own: correct owner and mode.
@@ -172,14 +169,14 @@ def make_plan(request: Request, facts: Facts) -> Plan:
         remove=request.state == "absent" and facts.content is not None,
     )
     if not facts.session:
-        pending = dataclasses.replace(plan, pending_login=request.state in LOADED_STATES)
+        pending = plan._replace(pending_login=request.state in LOADED_STATES)
         return _with_override(request, facts, pending)
     unload = facts.service is not None and _to_be_unloaded(request, facts, facts.service, write is not None)
     load = request.state in LOADED_STATES and (unload or facts.service is None)
     kill = request.state == "restarted" and not load
     kick = kill or (request.state == "started" and not load and not _held(request, facts))
     watch = request.state in ("started", "restarted") and (load or kick)
-    plan = dataclasses.replace(plan, unload=unload, load=load, kick=kick, kill=kill, watch=watch)
+    plan = plan._replace(unload=unload, load=load, kick=kick, kill=kill, watch=watch)
     return _with_override(request, facts, plan)
 
 
@@ -206,7 +203,7 @@ def _with_override(request: Request, facts: Facts, plan: Plan) -> Plan:
     if request.enabled is not None:
         now_disabled = disabled and not enable
         override = request.enabled if request.enabled == now_disabled else None
-    return dataclasses.replace(plan, enable=enable, override=override)
+    return plan._replace(enable=enable, override=override)
 
 
 def is_disabled(request: Request, facts: Facts) -> bool:

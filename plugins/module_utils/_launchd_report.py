@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import grp
 import os
 import pwd
@@ -65,8 +64,7 @@ def misowned(status: os.stat_result | None, uid: int) -> str | None:
     return None
 
 
-@dataclasses.dataclass(frozen=True)
-class Refusal:
+class Refusal(t.NamedTuple):
     """What a failed bootstrap came from. lasting: trying again is no use."""
 
     why: str

@@ -213,7 +213,7 @@ def _facts(
                 raise
             if request.enabled is not None:
                 warnings.append(f"{request.target}: whether it is enabled can only be set after a login; run again then.")
-                request = dataclasses.replace(request, enabled=None)
+                request = request._replace(enabled=None)
     elsewhere = found is not None and found.path is not None and os.path.realpath(found.path) != os.path.realpath(request.path)
     # Without a definition the file is not ours to correct.
     misowned = (

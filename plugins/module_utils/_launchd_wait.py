@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import socket
 import time
@@ -57,8 +56,7 @@ class Clock:
 _ADDRESS = re.compile(r"(?:(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]\s]+)):)?([0-9]{1,5})")
 
 
-@dataclasses.dataclass(frozen=True)
-class Ready:
+class Ready(t.NamedTuple):
     """A readiness check: a TCP port that accepts, or a command that ends with 0."""
 
     address: tuple[str, int] | None = None

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import plistlib
 import re
@@ -26,8 +25,7 @@ _NAMES = ("hw.ncpu", "hw.memsize", "hw.optional.arm64", "kern.hv_support", "mach
 _MIB = 1024 * 1024
 
 
-@dataclasses.dataclass(frozen=True)
-class Mac:
+class Mac(t.NamedTuple):
     """The machine.
 
     version, build: of macOS, for example `15.5` and `24F74`; empty when this is no macOS.

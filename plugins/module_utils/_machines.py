@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import re
 import struct
 import typing as t
@@ -26,8 +25,7 @@ _BASE64 = re.compile(r"^[A-Za-z0-9+/]*=*$")
 _HOST = re.compile(r"^ssh(?:-ng)?://(?:(?P<user>[^@/?]*)@)?(?P<host>\[[^\]]*\]|[^:/?]*)(?::(?P<port>[^/?]*))?")
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
+class Entry(t.NamedTuple):
     """A machine. systems, features: lists of words; ssh_key: path or empty; public_host_key: field 8 or empty."""
 
     uri: str

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import typing as t
 
@@ -19,8 +18,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_pars
 _FILES_LIMIT = 64
 
 
-@dataclasses.dataclass(frozen=True)
-class Machine:
+class Machine(t.NamedTuple):
     """One entry. where: `file:line`, or `builders` for one in nix.conf itself. host_key: field 8, or empty."""
 
     uri: str
@@ -38,8 +36,7 @@ class Machine:
         return tuple(dict.fromkeys((*self.supported, *self.mandatory)))
 
 
-@dataclasses.dataclass(frozen=True)
-class Machines:
+class Machines(t.NamedTuple):
     """What `builders` amounts to. files: those that were read. problems: (where, what) of entries that stop every build."""
 
     found: tuple[Machine, ...]

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 import typing as t
@@ -29,8 +28,7 @@ TIDY: Versions = ((2, 28, 2), (999, 0, 0))
 FRACTIONS: Versions = ((2, 20, 0), (2, 90, 0))
 
 
-@dataclasses.dataclass(frozen=True)
-class Problem:
+class Problem(t.NamedTuple):
     """Something in a file that stops builds. harmless: the versions of Nix and Lix since which it does not; None: always."""
 
     line: int

@@ -210,7 +210,7 @@ class Return:
             os.rmdir(step.path)
         except OSError:
             names = ", ".join(sorted(os.listdir(step.path)))
-            return dataclasses.replace(step, action=planning.LEFT, reason=f"holds what is not this collection's: {names}")
+            return step._replace(action=planning.LEFT, reason=f"holds what is not this collection's: {names}")
         return None
 
     def _restore(self, step: planning.Step) -> planning.Step | None:
@@ -225,7 +225,7 @@ class Return:
             return None
         content = self.manifest.original(before.sha256)
         if content is None:
-            return dataclasses.replace(step, action=planning.LEFT, reason="the copy of what was there before is lost")
+            return step._replace(action=planning.LEFT, reason="the copy of what was there before is lost")
         _files.write(step.path, content, _files.Ownership(mode=before.mode))
         _set_access(step.path, step.entry)
         return None

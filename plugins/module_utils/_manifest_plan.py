@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest import (
@@ -26,8 +25,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._manifest imp
 NOTHING, REMOVE, RESTORE, ACCESS, LEFT = "nothing", "remove", "restore", "access", "left"
 
 
-@dataclasses.dataclass(frozen=True)
-class Step:
+class Step(t.NamedTuple):
     """What happens to one path. reason: why it is left, for the user."""
 
     path: str
@@ -36,8 +34,7 @@ class Step:
     reason: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(t.NamedTuple):
     """All steps, in the order in which they are safe: removals from the inside out, then restorations from the outside in."""
 
     steps: tuple[Step, ...]

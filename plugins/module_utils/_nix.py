@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import re
@@ -51,8 +50,7 @@ _FEATURES = ("--extra-experimental-features", "nix-command")
 _SHORT = 60.0  # seconds, for commands that only read: a Mac that is swapping still answers
 
 
-@dataclasses.dataclass(frozen=True)
-class NixVersion:
+class NixVersion(t.NamedTuple):
     """What `nix --version` says; for Determinate `major.minor.patch` is the Nix it is based on."""
 
     variant: str  # upstream | determinate | lix
@@ -82,8 +80,7 @@ def parse_version(output: str) -> NixVersion:
     return NixVersion(variant, int(match.group(3)), int(match.group(4)), int(match.group(5) or 0), line)
 
 
-@dataclasses.dataclass(frozen=True)
-class Ping:
+class Ping(t.NamedTuple):
     """Answer of a store: whether it answered, its Nix' version (a proof of ssh-ng), whether it trusts us, words of an error."""
 
     ok: bool
@@ -92,8 +89,7 @@ class Ping:
     error: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(t.NamedTuple):
     """One setting as Nix describes it: its value, default (JSON types), other names."""
 
     name: str
@@ -163,7 +159,7 @@ class Nix:
         finally:
             self.built += log.built
             self.copied += log.copied
-        return dataclasses.replace(done, stderr=log.text)
+        return done._replace(stderr=log.text)
 
     def constant(self, name: str, ask: t.Callable[[], t.Any]) -> t.Any:
         """An answer (JSON types) that this executable always gives: from this object, from the note, or from `ask`."""

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import typing as t
 
@@ -22,16 +21,14 @@ _CREATED = "[file made for this block]"
 _WORDS = "managed by Ansible, edit outside this block"
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
+class Entry(t.NamedTuple):
     """One setting in the block: whether it adds (`extra-`) and its elements."""
 
     adds: bool
     values: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Block:
+class Block(t.NamedTuple):
     """A block that was found: the lines from its BEGIN to its END (both inclusive), and what its marker says."""
 
     start: int

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 import shutil
@@ -78,7 +77,7 @@ def check(nix: Nix, root: str, stream: Stream) -> Reading:
     try:
         # Defaults like `@/etc/nix/machines` are made from the directory's name.
         text = done.stdout.replace(directory, os.path.dirname(root))
-        settings = parse_settings(dataclasses.replace(done, stdout=text), nix.path)
+        settings = parse_settings(done._replace(stdout=text), nix.path)
     except CommandError as exc:
         raise ConfigError(f"{root}: {exc.message}", path=root) from exc
     return Reading({name: setting.value for name, setting in settings.items()}, done.stderr)

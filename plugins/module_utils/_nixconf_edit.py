@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _nixconf_block
@@ -21,8 +20,7 @@ from ansible_collections.nixmac.linux_builder.plugins.module_utils._nixconf_tabl
 CREATED = "# Made by nixmac.linux_builder (Ansible); removed again with the last setting in it."
 
 
-@dataclasses.dataclass(frozen=True)
-class Site:
+class Site(t.NamedTuple):
     """The file to edit and the configuration that it is a part of.
 
     path: the file to edit, by the name under which `root` (a nix.conf, perhaps the same file) includes it.
@@ -44,8 +42,7 @@ class Site:
         return read_stream(self.root, files, self.table)
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(t.NamedTuple):
     """after: the new bytes (None: no file). overridden: lines elsewhere that set a managed setting and now lose."""
 
     before: bytes | None

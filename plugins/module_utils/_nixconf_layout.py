@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import typing as t
 
@@ -31,8 +30,7 @@ FORBIDDEN = frozenset(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
+class Layout(t.NamedTuple):
     """root: the nix.conf that Nix reads. path: the file to edit, by the name Nix uses. target: the same, symlinks resolved.
 
     manager: plain | installer (nix.custom.conf is included) | determinate.

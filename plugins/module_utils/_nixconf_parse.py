@@ -12,7 +12,6 @@ no quotes, no escapes and no continuation lines.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import typing as t
 
@@ -35,8 +34,7 @@ def tokens_of(text: str) -> tuple[str, ...]:
     return tuple(token for token in re.split(r"[ \t\r\n]+", text) if token)
 
 
-@dataclasses.dataclass(frozen=True)
-class Line:
+class Line(t.NamedTuple):
     """One line with its end. `words` are its tokens before any comment."""
 
     raw: bytes
@@ -109,8 +107,7 @@ class Line:
         return Line.of(head + kept + tail + rest)
 
 
-@dataclasses.dataclass(frozen=True)
-class Document:
+class Document(t.NamedTuple):
     """A file as lines; editing makes another Document, and lines that are not named stay byte for byte."""
 
     lines: tuple[Line, ...]

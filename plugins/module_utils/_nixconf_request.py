@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import typing as t
 
@@ -22,8 +21,7 @@ _KEYWORDS = frozenset({"include"})
 _TRUE, _FALSE = frozenset({"true", "yes", "1"}), frozenset({"false", "no", "0"})
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
+class Request(t.NamedTuple):
     """settings: exact values; append, remove: elements of lists; absent: settings to drop. All by canonical name."""
 
     settings: t.Mapping[str, tuple[str, ...]]

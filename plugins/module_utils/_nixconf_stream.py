@@ -40,8 +40,7 @@ class Assignment:
 Files = t.Callable[[str], "bytes | t.Literal[False] | None"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Stream:
+class Stream(t.NamedTuple):
     """Assignments in the order in which Nix applies them, and the files that were read, by the name used."""
 
     assignments: tuple[Assignment, ...]

@@ -11,7 +11,6 @@ One process tells all of it: `show-config` of a small configuration that include
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import os
 import shutil
@@ -81,8 +80,7 @@ _ALIASES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
+class Table(t.NamedTuple):
     """Names and kinds of settings. `settings` is empty when no Nix could be asked."""
 
     settings: t.Mapping[str, Setting]
@@ -228,9 +226,6 @@ def _not_appendable(settings: t.Mapping[str, Setting]) -> frozenset[str]:
 
 
 def _table(settings: t.Mapping[str, Setting], order: str, not_appendable: frozenset[str]) -> Table:
-    clean = {
-        name: dataclasses.replace(setting, value=setting.default) if name in _TOUCHED else setting
-        for name, setting in settings.items()
-    }
+    clean = {name: setting._replace(value=setting.default) if name in _TOUCHED else setting for name, setting in settings.items()}
     aliases = {alias: name for name, setting in settings.items() for alias in setting.aliases}
     return Table(clean, aliases, not_appendable, order)

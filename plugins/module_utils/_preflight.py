@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _vz
@@ -20,8 +19,7 @@ NEW_DISK_MIB = 20480  # what nixpkgs' image gives a new disk
 _OR_ADOPT = " Or set linux_builder_adopt: true, to take it over with its disk and its keys."
 
 
-@dataclasses.dataclass(frozen=True)
-class Wanted:
+class Wanted(t.NamedTuple):
     """What shall be set up. minimum_macos: version. disk_mib: size of the VM's disk, None: that of the one it has. reserve_mib:
     to stay free.
 
@@ -35,8 +33,7 @@ class Wanted:
     hypervisor: _vz.Wish = _vz.Wish(None, False)
 
 
-@dataclasses.dataclass(frozen=True)
-class Problem:
+class Problem(t.NamedTuple):
     """A reason that stops a host (or a warning that does not): a fixed code and a message that names the fix.
 
     adoption_solves: whether it is gone once the builder that is there has been adopted.
@@ -48,7 +45,7 @@ class Problem:
 
     def as_dict(self) -> dict[str, t.Any]:
         """For a module's result."""
-        return dataclasses.asdict(self)
+        return self._asdict()
 
 
 def problems(info: Info, wanted: Wanted) -> list[Problem]:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 import typing as t
@@ -40,8 +39,7 @@ class _Silent:
 SILENT: Progress = _Silent()
 
 
-@dataclasses.dataclass(frozen=True)
-class Status:
+class Status(t.NamedTuple):
     """One look at the work. began, since, updated: seconds since the epoch, of the work, the phase and this look."""
 
     phase: str = ""
@@ -54,7 +52,7 @@ class Status:
 
     def as_dict(self) -> dict[str, t.Any]:
         """The form that goes into files and results."""
-        return dataclasses.asdict(self)
+        return self._asdict()
 
 
 class FileProgress:
@@ -81,7 +79,7 @@ class FileProgress:
         # A clock that was set back must not silence the rest of the work.
         if 0 <= now - self._status.updated < _PAUSE and unit == self._status.unit:
             return
-        self._write(dataclasses.replace(self._status, done=done, total=total, unit=unit, updated=now))
+        self._write(self._status._replace(done=done, total=total, unit=unit, updated=now))
 
     def _write(self, status: Status) -> None:
         self._status = status
@@ -108,9 +106,9 @@ def status_from(table: t.Any) -> Status:
         return Status()
     kinds: dict[str, tuple[type, ...]] = {"phase": (str,), "unit": (str,), "done": (int,), "total": (int,)}
     fields: dict[str, t.Any] = {}
-    for field in dataclasses.fields(Status):
-        value = table.get(field.name)
-        kind = kinds.get(field.name, (int, float))
+    for name in Status._fields:
+        value = table.get(name)
+        kind = kinds.get(name, (int, float))
         if isinstance(value, kind) and not isinstance(value, bool):
-            fields[field.name] = value
+            fields[name] = value
     return Status(**fields)

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import stat
@@ -31,8 +30,7 @@ _FRESH = ("--option", "narinfo-cache-negative-ttl", "0", "--option", "narinfo-ca
 _PUSH_TIMEOUT = 3 * 3600.0  # seconds: some GiB upwards
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
+class Plan(t.NamedTuple):
     """What to do. closure: all paths of it. copied, signed: those that the store lacks, and has without our signature."""
 
     store_path: str

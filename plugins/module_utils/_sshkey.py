@@ -16,6 +16,7 @@ import base64
 import binascii
 import dataclasses
 import hashlib
+import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_curves import CURVES, ed25519_public
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._sshkey_wire import (
@@ -41,8 +42,7 @@ _EC_OIDS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class PublicKey:
+class PublicKey(t.NamedTuple):
     """The public half: `blob` is what the base64 of a .pub line decodes to; `bits` the size ssh-keygen -l reports."""
 
     algorithm: str  # "ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", ...

@@ -12,8 +12,8 @@ Apple's Python lacks. It is not constant-time, which matters only where others c
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+import typing as t
 
 _Point = tuple[int, int, int, int]  # extended coordinates x, y, z, x*y/z
 
@@ -48,8 +48,7 @@ def ed25519_public(seed: bytes) -> bytes:
     return (y | ((x & 1) << 255)).to_bytes(32, "little")
 
 
-@dataclasses.dataclass(frozen=True)
-class Curve:
+class Curve(t.NamedTuple):
     """y^2 = x^3 - 3x + b over `prime`; a point as OpenSSH writes it is 1 + 2 * `size` bytes."""
 
     name: str  # OpenSSH's

@@ -48,8 +48,7 @@ class Half:
         return self.kind != "absent"
 
 
-@dataclasses.dataclass(frozen=True)
-class Pair:
+class Pair(t.NamedTuple):
     """Both halves. `unfinished`: an interrupted run left its journal; the halves are those that it will be resolved to."""
 
     private: Half = Half()
@@ -58,8 +57,7 @@ class Pair:
     old_backups: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Wish:
+class Wish(t.NamedTuple):
     """What the user asks for, checked: ids are -1 and type, size, comment None where nothing is asked."""
 
     path: str
@@ -92,8 +90,7 @@ class Wish:
         return self.size or {"ed25519": 256, "ecdsa": 256, "rsa": RSA_MINIMUM}[self.new_type]
 
 
-@dataclasses.dataclass(frozen=True)
-class Access:
+class Access(t.NamedTuple):
     """Owner, group and mode that one file shall have."""
 
     uid: int
@@ -138,8 +135,7 @@ class Plan:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class Found:
+class Found(t.NamedTuple):
     """What the private file turned out to be: a key, or a problem and perhaps the identity it stood for."""
 
     key: PrivateKey | None = None

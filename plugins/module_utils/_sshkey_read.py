@@ -12,7 +12,6 @@ What the journal of such a run holds is told in _sshkey_store.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import fcntl
 import json
@@ -42,8 +41,7 @@ def mark(path: str) -> Mark | None:
     return None if status is None else list(identity_of(status))
 
 
-@dataclasses.dataclass(frozen=True)
-class Entry:
+class Entry(t.NamedTuple):
     """One half in the journal's record: the files before and after (None: no file), and the name its backup gets."""
 
     name: str

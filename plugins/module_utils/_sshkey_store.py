@@ -210,7 +210,7 @@ class PairStore(PairReader):
             self._check_unchanged(change, kept)
             backup = self._backup_name(change.name) if change.backup else None
             entries.append(Entry(change.name, mark(kept), mark(new), backup))
-        record = json.dumps([dataclasses.asdict(entry) for entry in entries]).encode()
+        record = json.dumps([entry._asdict() for entry in entries]).encode()
         self._disk.create(self._in_journal("record"), record, Access(os.geteuid(), os.getegid(), 0o600))
         self._disk.sync(self.journal)
         self._disk.sync(self._directory)

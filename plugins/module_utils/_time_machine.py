@@ -15,9 +15,9 @@ made anew is another file, and because the store image beside it is written at e
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import os
 import plistlib
+import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
@@ -29,8 +29,7 @@ _LONGEST = 256  # bytes; the mark has 61
 _TIMEOUT = 120.0  # seconds; addexclusion asks backupd, which on some Macs takes more than ten
 
 
-@dataclasses.dataclass(frozen=True)
-class Exclusion:
+class Exclusion(t.NamedTuple):
     """What happened to the exclusion of a path. line: for --diff, empty when nothing changed. warning: what went wrong."""
 
     line: str = ""

@@ -12,7 +12,6 @@ missing or damaged is never an error, and writing it is never a change.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import time
@@ -33,8 +32,7 @@ class HasWorkingDirectory(t.Protocol):
         """Where the record lies."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
+class Record(t.NamedTuple):
     """One verification that passed.
 
     time: seconds since 1970, of the Mac's clock. seconds: system -> wall time of its build. store_path: of the VM that

@@ -83,8 +83,7 @@ class Proof:
         }
 
 
-@dataclasses.dataclass(frozen=True)
-class Order:
+class Order(t.NamedTuple):
     """A build to make: for which system, with which required features, as which user (None: root)."""
 
     system: str
@@ -172,7 +171,7 @@ class Builder:
         try:
             environment = _DAEMON if order.user is None else {}
             done = self.runner.stream(self.argv(order, text), log.take, timeout=self.timeout, env=environment)
-            return dataclasses.replace(done, stderr=log.text)
+            return done._replace(stderr=log.text)
         except CommandError as exc:
             if "timeout" not in exc.details:
                 raise

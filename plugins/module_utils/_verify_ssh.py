@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import dataclasses
 import os
 import re
 import shlex
@@ -29,8 +28,7 @@ _VERSION = re.compile(r"(\d+\.\d+(?:\.\d+)?)")
 _CONNECT_SECONDS = 10
 
 
-@dataclasses.dataclass(frozen=True)
-class Target:
+class Target(t.NamedTuple):
     """The builder as Nix knows it, and where it listens.
 
     uri: store URI. key: path of the private key. alias: the name that the ssh configuration of this Mac knows;
@@ -68,8 +66,7 @@ class Target:
         return f"{self.parts()[1]} {text.strip()}\n"
 
 
-@dataclasses.dataclass(frozen=True)
-class Facts:
+class Facts(t.NamedTuple):
     """The guest: its boot id, its kernel's architecture, the version of its Nix (empty where it did not say)."""
 
     boot_id: str

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -102,7 +101,7 @@ def test_what_stands_against_growing_is_seen_in_the_real_headers(spec: Spec) -> 
 @pytest.mark.parametrize("form", ["qcow2", "raw"])
 def test_a_disk_is_grown_with_what_is_in_it_and_once(spec: Spec, form: str) -> None:
     make_disk(spec.layout, 24, form)
-    larger = dataclasses.replace(spec, disk_mib=2048, vz=form == "raw")
+    larger = spec._replace(disk_mib=2048, vz=form == "raw")
     free = _builder_disk.free_bytes(spec.layout.disk)
     plan = _builder_disk.plan(larger, _builder_disk.read(spec.layout), IDENTITY, IDENTITY, True, free)
     assert plan.action == "grow"
@@ -118,7 +117,7 @@ def test_a_disk_is_grown_with_what_is_in_it_and_once(spec: Spec, form: str) -> N
 def test_a_disk_that_a_process_has_open_is_left_alone(spec: Spec) -> None:
     make_disk(spec.layout, 24)
     before = Path(spec.layout.disk).read_bytes()
-    larger = dataclasses.replace(spec, disk_mib=2048)
+    larger = spec._replace(disk_mib=2048)
     plan = _builder_disk.plan(larger, _builder_disk.read(spec.layout), IDENTITY, IDENTITY, True, 1 << 50)
     words = "import sys; stream = open(sys.argv[1], 'r+b'); print('open', flush=True); sys.stdin.read()"
     with subprocess.Popen(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import dataclasses
 import fcntl
 import os
 import signal
@@ -122,7 +121,7 @@ def fixture_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator
 
 def target(guest: FakeGuest, **changes: t.Any) -> Target:
     base = Target(uri=URI, key=str(guest.root / "key"), alias=ALIAS, port=PORT, public_host_key=guest.host_key)
-    return dataclasses.replace(base, **changes)
+    return base._replace(**changes)
 
 
 def verify(guest: FakeGuest, timeout: float = 60, **changes: t.Any) -> _verify.Verified:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import typing as t
 from pathlib import Path
@@ -29,7 +28,7 @@ VZ = "path:/opt/lab/builder#darwin.linux-builder-vz"
 def fixture_spec(tmp_path: Path) -> Spec:
     layout = Layout(str(tmp_path / "builder"), str(tmp_path / "profile"), str(tmp_path / "log"), "org.example.vz")
     spec = Spec(layout, VZ, False, "127.0.0.1", 31922, False, 3, 2000, 4096, "/k", "ssh-ed25519 AAAA", "/ca", 60)
-    return dataclasses.replace(spec, vz=True)
+    return spec._replace(vz=True)
 
 
 def realise(spec: Spec, tmp_path: Path) -> tuple[str, str]:
@@ -51,7 +50,7 @@ def test_processors_memory_disk_and_port_reach_the_configuration(spec: Spec, tmp
         '"nestedVirtualization": false',
     ):
         assert word in script
-    other, script = realise(dataclasses.replace(spec, cores=2, memory_mib=3000, nested=True), tmp_path)
+    other, script = realise(spec._replace(cores=2, memory_mib=3000, nested=True), tmp_path)
     for word in ('"cpuCount": 2', '"memorySizeMiB": 3000', '"nestedVirtualization": true'):
         assert word in script
     assert other != store_path
@@ -60,7 +59,7 @@ def test_processors_memory_disk_and_port_reach_the_configuration(spec: Spec, tmp
 
 
 def test_another_address_is_an_option_of_vz(spec: Spec, tmp_path: Path) -> None:
-    _store_path, script = realise(dataclasses.replace(spec, host_address="127.0.0.2"), tmp_path)
+    _store_path, script = realise(spec._replace(host_address="127.0.0.2"), tmp_path)
     assert '"listen":"127.0.0.2:31922"' in script
 
 
@@ -69,7 +68,7 @@ def test_a_name_that_promises_the_other_hypervisor_is_refused(spec: Spec, tmp_pa
     if vz:  # the options of vz do not exist there
         assert "vz" not in package
     with pytest.raises((ConfigError, source.CommandError)):
-        realise(dataclasses.replace(spec, package=package, vz=vz), tmp_path)
+        realise(spec._replace(package=package, vz=vz), tmp_path)
 
 
 def test_the_stand_in_refuses_a_real_qcow2_as_vzvm_does(spec: Spec, tmp_path: Path) -> None:

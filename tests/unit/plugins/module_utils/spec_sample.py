@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_layout import Layout
@@ -31,4 +30,4 @@ SPEC = Spec(
 
 def with_(**changes: t.Any) -> Spec:
     """The same with other fields."""
-    return dataclasses.replace(SPEC, **changes)
+    return SPEC._replace(**changes)

@@ -87,7 +87,7 @@ def test_nothing_to_do_shows_no_difference() -> None:
 
 
 def test_without_prove_no_build_is_asked_for() -> None:
-    assert "prove" not in make_change(dataclasses.replace(SPEC, prove=False), found(), UPGRADE, ORIGIN).phases
+    assert "prove" not in make_change(SPEC._replace(prove=False), found(), UPGRADE, ORIGIN).phases
 
 
 STOPPED = dataclasses.replace(ORIGIN, loaded=False)
@@ -108,7 +108,7 @@ def test_a_proof_that_follows_stands_for_that_of_a_first_builder_alone(
     origin: Origin, disk: str, journal: bool, proved: bool
 ) -> None:
     state = found(None, None, journal=Journal("ready", "x", origin) if journal else None)
-    followed = make_change(dataclasses.replace(SPEC, verified_next=True), state, UPGRADE, origin, disk)
+    followed = make_change(SPEC._replace(verified_next=True), state, UPGRADE, origin, disk)
     assert ("prove" in followed.phases) is proved
     assert "prove" in make_change(SPEC, state, UPGRADE, origin, disk).phases
 
@@ -150,8 +150,8 @@ def test_where_one_can_go_back(origin: Origin, plan: Plan, possible: bool) -> No
 def test_only_a_second_try_of_the_same_is_undone_first() -> None:
     journal = Journal("roll back", planning.request_key(SPEC), ORIGIN)
     assert planning.to_be_undone(found(journal=journal), SPEC)
-    assert not planning.to_be_undone(found(journal=journal), dataclasses.replace(SPEC, cores=4))
-    assert not planning.to_be_undone(found(journal=dataclasses.replace(journal, phase="start")), SPEC)
+    assert not planning.to_be_undone(found(journal=journal), SPEC._replace(cores=4))
+    assert not planning.to_be_undone(found(journal=journal._replace(phase="start")), SPEC)
     assert not planning.to_be_undone(found(), SPEC)
 
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
 import typing as t
@@ -184,7 +183,7 @@ def test_the_table(
     grows: bool,
     action: str,
 ) -> None:
-    wanted = dataclasses.replace(spec, **options)
+    wanted = spec._replace(**options)
     disk = _builder_disk.Disk(spec.layout.disk, image, Record())
     plan = _builder_disk.plan(wanted, disk, *identities, grows, PLENTY)
     assert plan.action == action
@@ -208,7 +207,7 @@ def test_what_costs_the_data_is_refused_with_both_sizes_and_the_way_out(
 ) -> None:
     disk = _builder_disk.Disk(spec.layout.disk, Image("qcow2", SIZE, MIB, obstacle), RECORDED)
     with pytest.raises(StateError) as error:
-        _builder_disk.plan(dataclasses.replace(spec, **options), disk, None, OLD, grows, PLENTY)
+        _builder_disk.plan(spec._replace(**options), disk, None, OLD, grows, PLENTY)
     for word in (spec.layout.disk, "3072 MiB", f"{options['disk_mib']} MiB", words, "allow_disk_recreate"):
         assert word in error.value.message
 
@@ -222,7 +221,7 @@ def test_what_costs_the_data_is_refused_with_both_sizes_and_the_way_out(
     ],
 )
 def test_the_space_is_checked_before(spec: Spec, options: dict[str, t.Any], image: Image, grows: bool, needed: int) -> None:
-    wanted = dataclasses.replace(spec, **options)
+    wanted = spec._replace(**options)
     disk = _builder_disk.Disk(spec.layout.disk, image, RECORDED)
     enough = needed * MIB + _builder_disk.RESERVE
     assert _builder_disk.plan(wanted, disk, None, OLD, grows, enough).changed
@@ -335,7 +334,7 @@ def recreate(spec: Spec) -> None:
 @pytest.fixture(name="smaller")
 def fixture_smaller(spec: Spec) -> Spec:
     pathlib.Path(spec.layout.disk).write_bytes(qcow2(3072) + b"old")
-    return dataclasses.replace(spec, disk_mib=2048, allow_disk_recreate=True)
+    return spec._replace(disk_mib=2048, allow_disk_recreate=True)
 
 
 def test_recreation_keeps_the_old_disk_until_the_new_one_is_proven(smaller: Spec) -> None:
@@ -365,7 +364,7 @@ def test_a_second_recreation_before_the_proof_keeps_the_first_disk(smaller: Spec
     plan = _builder_disk.plan(smaller, _builder_disk.read(smaller.layout), OLD, OLD, True, PLENTY)
     _builder_disk_apply.apply(plan, smaller.layout, Programs())
     boot(smaller)
-    again = dataclasses.replace(smaller, disk_mib=1024)
+    again = smaller._replace(disk_mib=1024)
     plan = _builder_disk.plan(again, _builder_disk.read(smaller.layout), OLD, NEW, True, PLENTY)
     assert plan.action == "recreate"
     _builder_disk_apply.apply(plan, smaller.layout, Programs())
@@ -374,7 +373,7 @@ def test_a_second_recreation_before_the_proof_keeps_the_first_disk(smaller: Spec
 
 
 def test_a_disk_of_the_other_hypervisor_stays_for_good(spec: Spec) -> None:
-    vz = dataclasses.replace(spec, vz=True)
+    vz = spec._replace(vz=True)
     pathlib.Path(spec.layout.disk).write_bytes(qcow2(3072))
     plan = _builder_disk.plan(vz, _builder_disk.read(spec.layout), OLD, NEW, True, PLENTY)
     assert "raw" in plan.reason

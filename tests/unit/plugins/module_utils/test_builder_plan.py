@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -111,7 +110,7 @@ class FakeNix(Runner):
 
 def deploy(spec: Spec, nix: FakeNix, check_mode: bool = False, **changes: t.Any) -> tuple[planning.Plan, Realised | None]:
     """One run of state=present; `changes` are fields of the spec."""
-    wanted = dataclasses.replace(spec, **changes)
+    wanted = spec._replace(**changes)
     deployment = _builder_apply.Deployment(wanted, nix, lambda runner: Nix(runner, "/nix"))
     nix.verbs.clear()
     plan, _current, realised = deployment.run(check_mode)
@@ -488,7 +487,7 @@ def stage(spec: Spec, nix: FakeNix, check_mode: bool = False) -> planning.Staged
 def test_staging_says_whether_the_pinned_host_key_changes_and_switches_nothing(spec: Spec, nix: FakeNix) -> None:
     deploy(spec, nix)
     profile = os.readlink(spec.layout.profile)
-    own = dataclasses.replace(spec, per_mac=True, host_key="ssh-ed25519 BBBB")
+    own = spec._replace(per_mac=True, host_key="ssh-ed25519 BBBB")
     staged = stage(own, nix, check_mode=True)
     assert (staged.before, staged.after, staged.previous) == (STOCK, "ssh-ed25519 BBBB", "stock")
     assert os.readlink(spec.layout.profile) == profile

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import typing as t
 
@@ -115,5 +114,5 @@ def test_a_clock_that_is_off_is_a_reason_only_while_nothing_is_built(
     monkeypatch.setattr(_builder_look._builder_slots, "busy", lambda _uri: ["slot"] if busy else [])
     monkeypatch.setattr(_builder_look._clock, "measure", lambda _guest, _runner: skew)
     current = Current({}, Generation(), {}, {}, None, False, None, ())
-    found = _builder_look.clock_reasons(dataclasses.replace(SPEC, max_clock_skew=limit), current, Runner())
+    found = _builder_look.clock_reasons(SPEC._replace(max_clock_skew=limit), current, Runner())
     assert len(found) == reasons

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import pathlib
 import plistlib
@@ -455,8 +454,8 @@ def test_a_killed_reader_costs_no_line(stage: Stage, victim: int) -> None:
 def test_a_log_that_vanishes_is_made_again_with_its_directory(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage(tmp_path, monkeypatch, ["/bin/sh"])
     directory = tmp_path / "a/b"
-    layout = dataclasses.replace(stage.spec.layout, log_path=str(directory / "log"))
-    stage.put(stage.runner, _builder_runner.text(dataclasses.replace(stage.spec, layout=layout), "run-nixos-vm"))
+    layout = stage.spec.layout._replace(log_path=str(directory / "log"))
+    stage.put(stage.runner, _builder_runner.text(stage.spec._replace(layout=layout), "run-nixos-vm"))
     try:
         stage.started()
         log = directory / "log"

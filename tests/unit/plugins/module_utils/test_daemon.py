@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import json
 import os
@@ -29,7 +28,7 @@ HOUR = 3600.0
 
 def facts(**changes):
     base = Facts(LABEL, 383, NOW, {"max-jobs": "aa"}, {"/etc/nix/nix.conf": NOW - HOUR}, None)
-    return dataclasses.replace(base, **changes)
+    return base._replace(**changes)
 
 
 RECORD = Record(LABEL, 383, NOW, {"max-jobs": "aa"})
@@ -71,9 +70,9 @@ def test_a_setting_that_is_gone_needs_a_restart():
 @pytest.mark.parametrize(
     "record",
     [
-        dataclasses.replace(RECORD, pid=384),
-        dataclasses.replace(RECORD, started=NOW - 60),
-        dataclasses.replace(RECORD, label="systems.determinate.nix-daemon"),
+        RECORD._replace(pid=384),
+        RECORD._replace(started=NOW - 60),
+        RECORD._replace(label="systems.determinate.nix-daemon"),
     ],
 )
 def test_the_record_of_another_process_says_nothing(record):

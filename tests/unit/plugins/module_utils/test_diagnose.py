@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
+import base64
 import hashlib
 import re
 import types
@@ -169,7 +169,7 @@ def test_a_uri_that_is_no_ssh_store_is_the_askers_mistake() -> None:
 
 
 def session(stderr: str = "", rc: int | None = 255, stdout: str = "") -> _diagnose_guest.Session:
-    return dataclasses.replace(_diagnose_guest.read(Completed(("ssh",), rc or 0, stdout, stderr), 1000.0), rc=rc, ended=1004.0)
+    return _diagnose_guest.read(Completed(("ssh",), rc or 0, stdout, stderr), 1000.0)._replace(rc=rc, ended=1004.0)
 
 
 def sections(**lines: str) -> str:

@@ -190,7 +190,7 @@ def test_rotation_keeps_the_comment(asked: str | None, expected: str) -> None:
     ],
 )
 def test_owner_group_and_mode_of_either_half_are_set(name: str, change: dict[str, int], options: dict[str, int]) -> None:
-    pair = dataclasses.replace(GOOD, **{name: dataclasses.replace(getattr(GOOD, name), **change)})
+    pair = GOOD._replace(**{name: dataclasses.replace(getattr(GOOD, name), **change)})
     plan = make_plan(wish(**options), pair)
     assert (plan.fix_private, plan.fix_public) == (name == "private", name == "public")
     assert plan.key == KEEP
@@ -213,7 +213,7 @@ def test_new_files_belong_to_the_caller_and_a_new_public_half_to_the_private_one
 @pytest.mark.parametrize("name", ["private", "public"])
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_what_is_no_regular_file_is_refused(kind: str, name: str, state: str) -> None:
-    pair = dataclasses.replace(GOOD, **{name: Half(kind, None, 0, 0, 0o777)})
+    pair = GOOD._replace(**{name: Half(kind, None, 0, 0, 0o777)})
     with pytest.raises(FileError) as caught:
         make_plan(wish(state=state, regenerate="always"), pair)
     assert caught.value.message.startswith(PATH + (".pub:" if name == "public" else ":"))
@@ -258,7 +258,7 @@ def test_absent_removes_old_backups_only_when_asked() -> None:
 
 
 def test_unfinished_run_is_a_change() -> None:
-    plan = make_plan(wish(), dataclasses.replace(GOOD, unfinished=True))
+    plan = make_plan(wish(), GOOD._replace(unfinished=True))
     assert plan.changed
     assert plan.key == KEEP
     before, _after = describe_plan(plan, wish(), GOOD, owner)

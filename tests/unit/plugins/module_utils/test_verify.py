@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import os
 import pwd
@@ -422,13 +421,13 @@ def test_the_alias_is_left_to_the_ssh_configuration():
 
 
 def test_without_an_alias_address_and_port_are_named():
-    argv = argv_of(dataclasses.replace(TARGET, uri="ssh-ng://builder@localhost", port=22))
+    argv = argv_of(TARGET._replace(uri="ssh-ng://builder@localhost", port=22))
     assert argv[argv.index("-p") + 1] == "22"
     assert {"HostName=127.0.0.1", "HostKeyAlias=localhost"} <= set(argv)
 
 
 def test_a_port_in_the_uri_wins():
-    argv = argv_of(dataclasses.replace(TARGET, uri="ssh-ng://builder@linux-builder:2222?compress=true"))
+    argv = argv_of(TARGET._replace(uri="ssh-ng://builder@linux-builder:2222?compress=true"))
     assert argv[argv.index("-p") + 1] == "2222"
 
 
@@ -444,7 +443,7 @@ def test_the_host_key_is_held_to_the_one_that_nix_was_told():
 
     key = base64.b64encode((HOST_KEY + "\n").encode()).decode()
     programs = Reader()
-    Guest(dataclasses.replace(TARGET, public_host_key=key), programs).facts()
+    Guest(TARGET._replace(public_host_key=key), programs).facts()
     assert "StrictHostKeyChecking=yes" in programs.argvs("ssh")[0]
     assert seen[0][:2] == (f"linux-builder {HOST_KEY}\n", 0o600)
     assert not os.path.exists(seen[0][2])
@@ -453,7 +452,7 @@ def test_the_host_key_is_held_to_the_one_that_nix_was_told():
 @pytest.mark.parametrize("key", ["%%%", "AAA", "/w==", "ü"])
 def test_a_host_key_that_is_no_base64_is_an_error(key):
     with pytest.raises(ConfigError, match="public_host_key"):
-        Guest(dataclasses.replace(TARGET, public_host_key=key), Programs())
+        Guest(TARGET._replace(public_host_key=key), Programs())
 
 
 @pytest.mark.parametrize(
@@ -461,7 +460,7 @@ def test_a_host_key_that_is_no_base64_is_an_error(key):
 )
 def test_a_uri_that_is_no_ssh_store_is_an_error(uri):
     with pytest.raises(ConfigError, match="uri"):
-        Guest(dataclasses.replace(TARGET, uri=uri), Programs())
+        Guest(TARGET._replace(uri=uri), Programs())
 
 
 # Explanations
