@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import base64
+import dataclasses
 import hashlib
 import re
 import types
