@@ -113,6 +113,14 @@ def test_one_changed_setting_runs_its_role_and_those_after_it() -> None:
     assert played.changed() == 1, played.output
 
 
+def test_a_role_that_is_skipped_takes_no_other_along() -> None:
+    played = site("--skip-tags=verify,trusted_users", "--check", "--extra-vars=linux_builder_speed_factor=2")
+    assert set(played.modules()) == {PROBE, "nix_delegation"}
+    played = site("--skip-tags=verify,delegation", "--check", "--extra-vars=linux_builder_speed_factor=2")
+    assert "nix_delegation" not in played.modules()
+    assert played.changed() == 0, played.output
+
+
 def test_a_role_alone_never_relies_on_the_look_of_another_play() -> None:
     """The look of site.yml answers for its own variables; a role with others does its work."""
     playbook = macs.ROOT / "extensions" / "molecule" / "default" / "tests" / "other_variables.yml"
