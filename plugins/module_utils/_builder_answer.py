@@ -33,6 +33,7 @@ _QUESTION = (
 )
 _BOOT_ID = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", re.MULTILINE)
 _CONNECT_TIMEOUT = 10  # seconds; QEMU accepts at once, a guest that still boots answers nothing
+CUT = "ssh: no answer in time"  # words of an answer that was not waited for any longer
 LOOK_SECONDS = 30.0  # for a VM that runs, where one that still boots is not waited for
 
 
@@ -87,4 +88,4 @@ def ask(guest: Guest, runner: Runner, left: float) -> Answer:
     except CommandError as exc:
         if "timeout" not in exc.details:
             raise
-        return Answer("booting", None, "ssh: no answer in time")
+        return Answer("booting", None, CUT)

@@ -16,7 +16,7 @@ import time
 import typing as t
 
 from ansible_collections.nixmac.linux_builder.plugins.module_utils import _builder_causes, _files
-from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import Answer, Guest, ask
+from ansible_collections.nixmac.linux_builder.plugins.module_utils._builder_answer import CUT, Answer, Guest, ask
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import LinuxBuilderError, StateError
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._launchctl import Launchctl
@@ -50,16 +50,19 @@ def wait_until_ready(
     """
     start = clock()
     refusals = 0
+    told: Answer | None = None
     while True:
         answer = ask(guest, runner, max(1.0, timeout - (clock() - start)))
         if answer.kind == "ready" and answer.boot_id is not None:
             return Ready(answer.boot_id, round(clock() - start, 1))
         if answer.kind == "wrong-host-key":
             raise _wrong_host_key(guest, runner, answer)
+        told = answer if answer.words != CUT else told
         refusals = refusals + 1 if answer.kind == "key-refused" else 0
         pause = _POLL_REFUSED if refusals else _POLL
         if refusals >= _MOST_REFUSALS or clock() - start + pause >= timeout:
-            raise _not_ready(guest, runner, answer, clock() - start)
+            # Where the deadline cut the last question off, what the guest said before tells more.
+            raise _not_ready(guest, runner, told or answer, clock() - start)
         sleep(pause)
 
 

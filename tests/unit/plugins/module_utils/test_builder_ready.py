@@ -150,6 +150,13 @@ def test_a_daemon_that_does_not_answer_is_told_apart_from_ssh(guest: _builder_an
         wait(guest, Mac(NO_DAEMON), timeout=5)
 
 
+def test_what_the_guest_said_counts_more_than_a_question_that_the_deadline_cut_off(guest: _builder_answer.Guest) -> None:
+    with pytest.raises(StateError, match="guest's Nix daemon does not answer"):
+        wait(guest, Mac(NO_DAEMON, LATE), timeout=5)
+    with pytest.raises(StateError, match="nothing answers ssh there"):
+        wait(guest, Mac(NO_DAEMON, REFUSED, LATE), timeout=9)
+
+
 def test_an_ssh_that_cannot_be_started_is_no_slow_guest(guest: _builder_answer.Guest) -> None:
     class NoSsh(Mac):
         def run(self, argv: t.Sequence[str], **_options: t.Any) -> Completed:
