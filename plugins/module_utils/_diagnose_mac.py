@@ -72,7 +72,7 @@ class Mac:
     @functools.cached_property
     def machine(self) -> _mac.Mac:
         """macOS and the hardware."""
-        return _mac.read(self.runner)
+        return _mac.read(self.runner, anew=True)
 
     @functools.cached_property
     def nix(self) -> Nix | None:

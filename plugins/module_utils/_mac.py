@@ -48,10 +48,10 @@ class Mac(t.NamedTuple):
         return {"arm64": "aarch64-linux", "x86_64": "x86_64-linux"}.get(self.architecture)
 
 
-def read(runner: Runner | None = None, root: str = "/") -> Mac:
-    """Everything about the machine with one process. root: where the file system begins (for tests)."""
+def read(runner: Runner | None = None, root: str = "/", *, anew: bool = False) -> Mac:
+    """Everything about the machine with one process. root: where the file system begins (for tests). anew: not what is noted."""
     version, build = macos_version(os.path.join(root, SYSTEM_VERSION.lstrip("/")))
-    noted = _nix_note.read("mac", subject(version, build)) if root == "/" else {}
+    noted = {} if anew or root != "/" else _nix_note.read("mac", subject(version, build))
     values = noted or sysctl(runner or Runner(), _NAMES)
     hypervisor = values.get("kern.hv_support")
     return Mac(

@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.nixmac.linux_builder.plugins.module_utils import _mac, _nix_note
+from ansible_collections.nixmac.linux_builder.plugins.module_utils import (
+    _diagnose_mac,
+    _diagnose_question,
+    _mac,
+    _nix_note,
+)
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._command import Completed, Runner
 from ansible_collections.nixmac.linux_builder.plugins.module_utils._errors import CommandError
 
@@ -139,7 +144,10 @@ def test_the_hardware_is_asked_for_once(monkeypatch, tmp_path):
     assert sysctl.started == 2
     noted = _mac.read(sysctl)
     assert (sysctl.started, noted.cores, noted.memory_mib, noted.architecture) == (2, 12, 32768, "arm64")
+    # Who looks for what is wrong trusts no note.
+    assert _diagnose_mac.Mac(_diagnose_question.Question(), sysctl).machine == noted
+    assert sysctl.started == 3
     # Another Mac, as far as can be seen without asking; or the disk of this one in another.
     monkeypatch.setattr(os, "cpu_count", lambda: 999)
     _mac.read(sysctl)
-    assert sysctl.started == 3
+    assert sysctl.started == 4
