@@ -28,10 +28,10 @@ _SETTINGS = {
     "collection": {"linux_builder_cores": 4},
     "master": {"linux_builder_cores": 4, "linux_builder_ssh_control_master": True},
 }
-# Without a program, as the guest's sandbox has none but its shell (bash). It waits and does not compute.
-_SECOND = "read -t 1 -u 3 3<> <(:); echo > $out"
-_WORK = {"seconds": (12, _SECOND), "tiny": (40, "echo > $out")}
-
+# Both wait and do not compute. In the VM without a program, as its sandbox has none but its shell (bash); the light guest has no
+# sandbox, and another shell.
+_SECOND = {core.VM: "read -t 1 -u 3 3<> <(:); echo > $out", core.LIGHT: "/bin/sleep 1; echo > $out"}
+_TINY = "echo > $out"
 
 # The lab's QEMU runs all virtual processors on one thread, for the sake of boots that never hang. How many a VM has would then
 # make no difference, as it does on a Mac, where each is a thread.
@@ -83,18 +83,19 @@ def _through(guest: str, repetitions: int) -> dict[str, dict[str, list[float]]]:
     for name, settings in _SETTINGS.items():
         core.say(f"builds through the {core.GUESTS[guest]}: {name}")
         measure.converge(mac, extra=extra_vars(settings))
-        found[name] = _repeat(host, repetitions)
+        found[name] = _repeat(host, _SECOND[guest], repetitions)
     engine.call("kill", f"nixmac-bench-{guest}", check=False, capture=True)
     engine.call("rm", "--force", f"nixmac-bench-{guest}", check=False, capture=True)
     return found
 
 
-def _repeat(host: fleet.Host, repetitions: int) -> dict[str, list[float]]:
+def _repeat(host: fleet.Host, second: str, repetitions: int) -> dict[str, list[float]]:
     # Once unmeasured: the first connection to a guest that has just booted takes its time.
-    _build(host, 2, _SECOND)
-    found: dict[str, list[float]] = {work: [] for work in _WORK}
+    _build(host, 2, second)
+    work = {"seconds": (12, second), "tiny": (40, _TINY)}
+    found: dict[str, list[float]] = {name: [] for name in core.WORKS}
     for _number in range(repetitions):
-        for work in _WORK:
-            found[work].append(round(_build(host, *_WORK[work]), 2))
-            core.say(f"    {work}: {found[work][-1]:.1f} s")
+        for name in core.WORKS:
+            found[name].append(round(_build(host, *work[name]), 2))
+            core.say(f"    {name}: {found[name][-1]:.1f} s")
     return found
