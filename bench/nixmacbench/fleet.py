@@ -34,6 +34,7 @@ _SHORT = {"collection": "own", "baseline": "base"}
 
 # What both ways leave behind, but for the closure in the store: that is the image which is present at a first converge.
 _UNDO = """\
+cp -p /var/db/bench-nix.conf /etc/nix/nix.conf
 for label in org.nixmac.linux-builder org.example.linux-builder; do
     /bin/launchctl bootout "system/$label" > /dev/null 2>&1 || true
     /bin/launchctl enable "system/$label" > /dev/null 2>&1 || true
@@ -45,7 +46,12 @@ rm -rf /var/lib/linux-builder* /var/log/linux-builder* /etc/nix/builder_ed25519*
 rm -f /etc/ssh/ssh_config.d/100-* /nix/var/nix/profiles/linux-builder*
 # What the collection remembers of the Mac: whose files are its own, what the Nix daemon started with.
 rm -rf /var/db/nixmac.linux_builder
-cp -p /var/db/bench-nix.conf /etc/nix/nix.conf
+"""
+
+# A Mac's Nix daemon has long run with the nix.conf that the Mac has. Where both are about as old as each other, nobody can tell
+# whether it read that file, and it is restarted once more.
+_FRESH = """\
+while [ $(($(date +%s) - $(stat -c %Z /etc/nix/nix.conf))) -lt 3 ]; do sleep 0.1; done
 /bin/launchctl kickstart -k system/org.nixos.nix-daemon > /dev/null 2>&1
 """
 
@@ -57,6 +63,11 @@ class Host:
     name: str
     pid: int
     address: str
+
+    @property
+    def container(self) -> str:
+        """Its name for the engine."""
+        return f"nixmac-{self.name}"
 
     @property
     def account(self) -> pathlib.Path:
@@ -120,23 +131,31 @@ class Fleet:
         made = build()
         if self.hosts:
             made = f"{made}-{self.contender}"
-            engine.call("commit", "--quiet", f"nixmac-{self.hosts[0].name}", made, capture=True)
+            engine.call("commit", "--quiet", self.hosts[0].container, made, capture=True)
         engine.network()
         copies = bool(self.hosts)
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             self.hosts += pool.map(lambda name: start(name, made), wanted)
+        if not copies:
+            self._renew_daemons()
         for host in self.hosts if copies else ():
             _wait(host, _LISTENS.format(port=31022))
 
     def undo(self) -> None:
         """Take all of them back to before a first converge, the closure in the store left in place."""
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            for done in pool.map(lambda host: host.enter(_UNDO), self.hosts):
-                done.check_returncode()
+        self._everywhere(_UNDO)
         self.setting = None
-        # The Nix daemon was restarted.
+        self._renew_daemons()
+
+    def _renew_daemons(self) -> None:
+        self._everywhere(_FRESH)
         for host in self.hosts:
             _wait(host)
+
+    def _everywhere(self, script: str) -> None:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for done in pool.map(lambda host: host.enter(script), self.hosts):
+                done.check_returncode()
 
 
 def start(name: str, image_name: str, light: bool = True) -> Host:
@@ -223,8 +242,12 @@ def write_inventory(fleets: t.Iterable[Fleet], forks: int) -> None:
 def remove() -> None:
     """All stand-ins of the benchmark."""
     listed = (engine.output("ps", "--all", "--format", "{{.Names}}") or "").split()
-    mine = [name for name in listed if name.startswith("nixmac-bench-")]
-    if mine:
-        engine.call("kill", *mine, check=False, capture=True)
-        engine.call("rm", "--force", *mine, check=False, capture=True)
+    end([name for name in listed if name.startswith("nixmac-bench-")])
     shutil.rmtree(_FOLDERS, ignore_errors=True)
+
+
+def end(containers: t.Sequence[str]) -> None:
+    """Remove these stand-ins without giving them time to shut down, of which nothing is measured."""
+    if containers:
+        engine.call("kill", *containers, check=False, capture=True)
+        engine.call("rm", "--force", *containers, check=False, capture=True)

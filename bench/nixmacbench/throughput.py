@@ -14,7 +14,7 @@ import time
 import typing as t
 import uuid
 
-from nixmaclab import engine, image
+from nixmaclab import image
 
 from . import core, fleet, measure
 from .core import BenchError
@@ -84,8 +84,7 @@ def _through(guest: str, repetitions: int) -> dict[str, dict[str, list[float]]]:
         core.say(f"builds through the {core.GUESTS[guest]}: {name}")
         measure.converge(mac, extra=extra_vars(settings))
         found[name] = _repeat(host, _SECOND[guest], repetitions)
-    engine.call("kill", f"nixmac-bench-{guest}", check=False, capture=True)
-    engine.call("rm", "--force", f"nixmac-bench-{guest}", check=False, capture=True)
+    fleet.end([host.container])
     return found
 
 

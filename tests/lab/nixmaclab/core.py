@@ -56,14 +56,14 @@ def step(text: str) -> t.Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked() -> t.Iterator[None]:
-    """Hold the lab's lock: two commands at once must not build the same thing."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w", encoding="utf-8") as handle:
+def locked(path: pathlib.Path = CACHE / "lock") -> t.Iterator[None]:
+    """Hold one of the lab's locks: two commands, or two threads of one, must not make the same thing at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another lab command to finish building ...")
+            say("waiting for what another lab command makes ...")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

@@ -144,9 +144,12 @@ def write_folder(mac: Mac, folder: pathlib.Path) -> None:
         "ProductVersion": mac.version,
     }
     (folder / "SystemVersion.plist").write_bytes(plistlib.dumps(version))
-    _keygen(KEY, "admin@lab")
+    # One pair and one password for all stand-ins; several of which may be made at once.
+    with core.locked(KEY.parent.with_suffix(".lock")):
+        _keygen(KEY, "admin@lab")
+        hashed = _password_hash()
     shutil.copy(KEY.with_suffix(".pub"), folder / "authorized_keys")
-    _secret(folder / "admin.passwd", f"admin:{_password_hash()}\n")
+    _secret(folder / "admin.passwd", f"admin:{hashed}\n")
     _keygen(folder / "ssh_host_ed25519_key", f"root@{mac.name}")
     # Mounted only where sshd shall have another port than the image's.
     config = (core.LAB / "image" / "rootfs" / "etc" / "ssh" / "sshd_config").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ import typing as t
 
 import pytest
 
-LAUNCHD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lab", "launchd")
-sys.path.insert(0, os.path.realpath(LAUNCHD))
+LAB = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "lab"))
+sys.path[:0] = [os.path.join(LAB, "launchd"), LAB]
 
 
 @pytest.fixture
