@@ -51,9 +51,9 @@ python_between() {
 
 # stage TITLE COMMAND...: runs the command with its output in a log, prints one line, and the log if it failed.
 # A command that only waited for something in the background sets TOOK to the seconds which that took.
-# Adds to the globals STAGES_OK and STAGES_FAILED; returns the command's status.
+# Adds to the globals STAGES_OK and FAILED (logs); returns the command's status.
 STAGES_OK=0
-STAGES_FAILED=0
+FAILED=()
 stage() {
     local title=$1 log status started
     shift
@@ -69,7 +69,7 @@ stage() {
         STAGES_OK=$((STAGES_OK + 1))
     else
         printf '%sFAILED%s %5d s\n' "$RED" "$PLAIN" "${TOOK:-$((SECONDS - started))}"
-        STAGES_FAILED=$((STAGES_FAILED + 1))
+        FAILED+=("$log")
         sed 's/^/    /' "$log"
         say "${RED}$title failed (exit $status). Log: $log${PLAIN}"
     fi

@@ -4,7 +4,8 @@
 
 """Adds up the closing lines of all pytest runs in a directory of logs, and the stages that ran no pytest.
 
-Prints "N passed, N failed, N skipped" alone on the last line; exit status 1 if anything failed or nothing ran.
+Prints what the failed stages say of their reasons, for those who are shown the end of the output only, and
+"N passed, N failed, N skipped" alone on the last line; exit status 1 if anything failed or nothing ran.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from pathlib import Path
 _CLOSING = re.compile(r"^=*\s*(?P<counts>\d+ \w+(?:, \d+ \w+)*) in [\d.]+s(?: \([\d:]+\))?\s*=*$")
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_REASON = re.compile(r"^(?:E  |FAILED |ERROR|lab: |fatal: |\[ERROR\]|stderr:|msg:|Error: )|\"(?:msg|stderr)\": |: error: ")
+_REASONS = 12
+_WIDTH = 600
 _KIND = {"passed": "passed", "xfailed": "passed", "skipped": "skipped"}
 
 
@@ -30,17 +34,25 @@ def count(text: str) -> dict[str, int]:
     return total
 
 
+def reasons(text: str) -> list[str]:
+    """The last lines of a log that name a reason, shortened."""
+    lines = (line.strip() for line in _COLOUR.sub("", text).splitlines())
+    return [line[:_WIDTH] for line in lines if _REASON.search(line)][-_REASONS:]
+
+
 def main(arguments: list[str]) -> int:
     """See the module's text."""
     parser = argparse.ArgumentParser()
     parser.add_argument("logs", type=Path)
     parser.add_argument("--stages-passed", type=int, default=0)
-    parser.add_argument("--stages-failed", type=int, default=0)
+    parser.add_argument("--failed", type=Path, action="append", default=[], help="log of a stage that failed")
     options = parser.parse_args(arguments)
     totals = [count(path.read_text(errors="replace")) for path in sorted(options.logs.glob("*.log"))]
     # A stage counts as one test of its own: lint and sanity have no pytest to count, and a stage can fail around its tests.
     passed = sum(total["passed"] for total in totals) + options.stages_passed
-    failed = sum(total["failed"] for total in totals) + options.stages_failed
+    failed = sum(total["failed"] for total in totals) + len(options.failed)
+    for log in options.failed:
+        print("\n".join([f"{log.stem}:", *(f"    {line}" for line in reasons(log.read_text(errors="replace")))]))
     print(f"{passed} passed, {failed} failed, {sum(total['skipped'] for total in totals)} skipped")
     return 1 if failed or not passed else 0
 

@@ -18,7 +18,7 @@ finish() {
     # A stage that is still at it in the background has no reader any more.
     if [ -n "${background_pid:-}" ] && kill -0 "$background_pid" 2>/dev/null; then kill "$background_pid" || true; fi
     say "${BOLD}$SECONDS s in all.${PLAIN}"
-    python3 tests/tools/summary.py "$LOGS" --stages-passed "$STAGES_OK" --stages-failed "$STAGES_FAILED" || status=1
+    python3 tests/tools/summary.py "$LOGS" --stages-passed "$STAGES_OK" "${FAILED[@]/#/--failed=}" || status=1
     exit "$status"
 }
 trap finish EXIT

@@ -129,13 +129,33 @@ def test_closing_lines_are_counted(line: str, expected: tuple[int, int, int]) ->
     assert (found["passed"], found["failed"], found["skipped"]) == expected
 
 
-@pytest.mark.parametrize(("arguments", "status"), [(["--stages-passed", "2"], 0), (["--stages-failed", "1"], 1), ([], 1)])
+@pytest.mark.parametrize(("arguments", "status"), [(["--stages-passed", "2"], 0), ([], 1)])
 def test_summary_fails_when_something_failed_or_nothing_ran(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int
 ) -> None:
     (tmp_path / "a.log").write_text("no pytest here")
     assert summary.main([str(tmp_path), *arguments]) == status
     assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "lab: `podman start nixmac-mac-test ...` failed with exit code 125.",
+        'fatal: [localhost]: FAILED! => {"rc": 1}',
+        '\x1b[31m    "stderr": "Error: cannot listen on the TCP port"',
+        "E   AssertionError: 1 is not 2",
+        "plugins/module_utils/_x.py:3: error: Incompatible types",
+    ],
+)
+def test_summary_tells_what_a_failed_stage_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], reason: str) -> None:
+    """Of a run far away perhaps the end of its output alone is to be had."""
+    failed = tmp_path / "Molecule.log"
+    failed.write_text(f"TASK [Start them]\n{reason}\nDETAILS\n")
+    assert summary.main([str(tmp_path), "--stages-passed=1", f"--failed={failed}"]) == 1
+    title, told, last = capsys.readouterr().out.splitlines()
+    assert (title, last) == ("Molecule:", "1 passed, 1 failed, 0 skipped")
+    assert told.strip() == reason.replace("\x1b[31m", "").strip()
 
 
 @pytest.mark.parametrize(("change", "status"), [("", 0), ("x", 1)])

@@ -28,3 +28,11 @@ def test_the_first_stand_ins_may_be_made_at_once(tmp_path: pathlib.Path, monkeyp
         assert len(texts) == 1
         assert shared is None or texts == {shared.read_text(encoding="utf-8")}
     assert (folders[0] / "admin.passwd").read_text(encoding="utf-8").startswith("admin:$6$")
+
+
+def test_no_client_of_this_machine_takes_a_stand_ins_port() -> None:
+    """A port that Linux gave to a client cannot be listened on until a minute after the connection has ended."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="utf-8").split()[0])
+    ports = [mac.ssh_port - core.PORT_OFFSET for mac in macs.known().values()]
+    assert len(set(ports)) == len(ports)
+    assert [port for port in ports if not 1024 <= port < first] == []
